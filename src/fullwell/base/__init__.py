@@ -1,0 +1,1 @@
+"""Ground floor: errors, typed settings, registry, progress, records of what was done."""

@@ -1,0 +1,25 @@
+"""The conductor: blocks of rows, digested calibrations, the `@step` decorator, running steps."""
+
+from fullwell.base.config import StepConfig
+from fullwell.conductor.block import Block, Buffers, Exposure
+from fullwell.conductor.digest import Digests, rows_of
+from fullwell.conductor.layout import Layout
+from fullwell.conductor.program import Program, Rows, Stage, Workers
+from fullwell.conductor.step import STEPS, Step, step
+
+__all__ = [
+    "STEPS",
+    "Block",
+    "Buffers",
+    "Digests",
+    "Exposure",
+    "Layout",
+    "Program",
+    "Rows",
+    "Stage",
+    "Step",
+    "StepConfig",
+    "Workers",
+    "rows_of",
+    "step",
+]

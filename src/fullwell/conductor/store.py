@@ -1,0 +1,168 @@
+"""Sources and sinks of blocks in memory: a stored array in, assembled planes out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.cameras import Detector
+from fullwell.conductor.block import Block
+from fullwell.conductor.layout import Layout
+from fullwell.conductor.placement import Placement, assembled, raw
+from fullwell.kernels import transfer
+
+__all__ = ["ArraySource", "FrameSource", "MemorySink", "Sink", "Source", "gather", "scatter"]
+
+
+class Source(Protocol):
+    """Fills the planes of a block."""
+
+    def load(self, block: Block) -> None:
+        """Fill ``block.image`` (and mask and variance where the source has them)."""
+
+
+class Sink(Protocol):
+    """Takes finished blocks."""
+
+    def store(self, block: Block) -> None:
+        """Take the planes of a block in the data layout."""
+
+
+class ArraySource:
+    """A raw image in memory, or mapped from a file.
+
+    Parameters
+    ----------
+    flat : the stored pixels as a one-dimensional array.
+    placement : of the segments in it.
+    code : how the numbers are stored (`kernels.transfer`).
+    """
+
+    def __init__(self, flat: NDArray[Any], placement: Placement, code: int = transfer.NATIVE) -> None:
+        self.flat = flat
+        self.placement = placement
+        self.code = code
+        self._offsets: dict[str, Any] = {}
+
+    @classmethod
+    def of_image(cls, image: NDArray[Any], detector: Detector) -> ArraySource:
+        """A raw image (ny, nx) of native byte order, not copied when contiguous."""
+        return cls(np.ascontiguousarray(image).reshape(-1), raw(detector, image.shape))
+
+    def load(self, block: Block) -> None:
+        """Decode rows ``r0 … r1 - 1`` of all segments into ``block.image``."""
+        place, layout = self.placement, block.layout
+        if layout.part not in self._offsets:
+            self._offsets[layout.part] = place.offset + layout.first * place.col_step
+        transfer.load_rows(
+            self.flat,
+            self.code,
+            self._offsets[layout.part],
+            place.row_step,
+            place.col_step,
+            layout.start,
+            layout.width,
+            block.r0 - layout.shift,
+            place.height,
+            block.image,
+        )
+
+
+def gather(
+    plane: NDArray[Any],
+    layout: Layout,
+    place: Placement,
+    row: int,
+    out: NDArray[Any],
+    low: NDArray[np.int64] | None = None,
+    height: NDArray[np.int64] | None = None,
+) -> None:
+    """Rows ``row …`` of an assembled plane into a block array of the same type; rows ``low … height - 1`` exist."""
+    transfer.gather_rows(
+        np.ascontiguousarray(plane).reshape(-1),
+        place.offset,
+        place.row_step,
+        place.col_step,
+        layout.start,
+        layout.width,
+        row,
+        place.zero if low is None else low,
+        layout.data_height if height is None else height,
+        out,
+    )
+
+
+def scatter(
+    array: NDArray[Any],
+    layout: Layout,
+    place: Placement,
+    row: int,
+    plane: NDArray[Any],
+    low: NDArray[np.int64] | None = None,
+    height: NDArray[np.int64] | None = None,
+) -> None:
+    """Block rows ``row …`` into an assembled C-contiguous plane of the same type; rows ``low … height - 1`` exist."""
+    transfer.store_rows(
+        array,
+        layout.start,
+        layout.width,
+        place.offset,
+        place.row_step,
+        place.col_step,
+        row,
+        place.zero if low is None else low,
+        layout.data_height if height is None else height,
+        plane.reshape(-1),
+    )
+
+
+class FrameSource:
+    """Assembled planes in memory, read as blocks of the data layout."""
+
+    def __init__(
+        self,
+        detector: Detector,
+        image: NDArray[np.float32],
+        variance: NDArray[np.float32] | None = None,
+        mask: NDArray[np.uint32] | None = None,
+    ) -> None:
+        self.placement = assembled(detector, (image.shape[0], image.shape[1]))
+        self.image, self.variance, self.mask = image, variance, mask
+
+    def load(self, block: Block) -> None:
+        """Fill all planes that the frame has."""
+        row = block.r0 - block.layout.data_rows[0]
+        gather(self.image, block.layout, self.placement, row, block.image)
+        if self.variance is not None:
+            gather(self.variance, block.layout, self.placement, row, block.variance)
+            block.has_variance = True
+        if self.mask is not None:
+            gather(self.mask, block.layout, self.placement, row, block.mask)
+            block.has_mask = True
+
+
+class MemorySink:
+    """Assembled planes in new memory: ``image``, ``variance`` (zeros if no step made one), ``mask``."""
+
+    def __init__(self, detector: Detector, variance: bool = True) -> None:
+        shape = detector.box.shape
+        self.placement = assembled(detector, shape)
+        self.image = np.empty(shape, np.float32)
+        self.mask = np.empty(shape, np.uint32)
+        self.variance: NDArray[np.float32] | None = np.empty(shape, np.float32) if variance else None
+        self.components: dict[str, NDArray[np.float32]] = {}
+
+    def store(self, block: Block) -> None:
+        """Place one finished block."""
+        row = block.r0 - block.layout.data_rows[0]
+        scatter(block.image, block.layout, self.placement, row, self.image)
+        scatter(block.start_mask(), block.layout, self.placement, row, self.mask)
+        if self.variance is not None:
+            scatter(block.start_variance(), block.layout, self.placement, row, self.variance)
+        for name, values in block.components.items():
+            plane = self.components.get(name)
+            if plane is None:
+                plane = self.components.setdefault(name, np.zeros(self.image.shape, np.float32))
+            scatter(values, block.layout, self.placement, row, plane)

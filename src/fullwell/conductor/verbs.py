@@ -1,0 +1,160 @@
+"""The public verbs of a step: ``remove(frame, product=None, config=None)`` and ``add(…)``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fullwell.base.errors import GeometryError, MissingProduct, UnitError, UsageError
+from fullwell.base.provenance import Record
+from fullwell.cameras import Amplifier, Box, Detector
+from fullwell.conductor.block import Block, Buffers, Exposure
+from fullwell.conductor.layout import Layout
+from fullwell.conductor.placement import assembled, raw
+from fullwell.conductor.program import BLOCK_ROWS
+from fullwell.conductor.store import gather, scatter
+from fullwell.frames import Frame, Mask, Plane
+
+if TYPE_CHECKING:
+    from fullwell.conductor.step import Step
+
+__all__ = ["make_verb", "plain_detector"]
+
+
+def plain_detector(shape: tuple[int, int], name: str = "0") -> Detector:
+    """A detector of one amplifier that covers an image of `shape`, without overscan."""
+    box = Box.from_shape(shape)
+    return Detector(name, 0, (Amplifier("A", shape, box, box, box),))
+
+
+def make_verb(step: Step, name: Literal["remove", "add"]) -> Callable[..., Frame]:
+    """A function on frames that runs one direction of `step` on a copy."""
+
+    def verb(frame: Frame, product: Any = None, config: Any = None, **settings: Any) -> Frame:
+        if config is not None and settings:
+            raise UsageError(f"give {step.name} a config or settings by name, not both")
+        cfg = config if config is not None else step.config(**settings)
+        return run_single(step, name, frame, product, cfg)
+
+    verb.__name__ = verb.__qualname__ = name
+    verb.__module__ = step.function.__module__
+    verb.__doc__ = (
+        f"{'Take out' if name == 'remove' else 'Put in'} the effect '{step.name}'; the frame given is not changed.\n\n"
+        f"Parameters\n----------\nframe : {step.area} frame, unit {step.unit}.\n"
+        f"product : {step.needs or 'none'}.\nconfig : {step.config.__name__}, or its fields by name.\n\n"
+        "Returns\n-------\nFrame with its own planes and one more record in its history.\n\n"
+        "Raises\n------\nUnitError, MissingProduct, GeometryError.\n"
+    )
+    return verb
+
+
+def check(step: Step, frame: Frame, product: Any, name: str = "remove") -> None:
+    """Unit, area and presence of the product, as the step declares them."""
+    wanted = step.unit if name == "remove" or step.leaves == "same" else step.leaves
+    if wanted != "any" and frame.unit != wanted:
+        raise UnitError(
+            f"step '{step.name}' takes {wanted}, the frame is in {frame.unit}",
+            where=frame.source or frame.observation.obs_id,
+            remedy="put 'gain' before it in the recipe" if wanted == "electron" else "use it before the gain step",
+        )
+    if step.needs and product is None and not step.optional:
+        raise MissingProduct(f"step '{step.name}' needs a {step.needs}", where=frame.source)
+    if step.area == "raw" and not frame.raw:
+        raise GeometryError(f"step '{step.name}' works on raw frames, this one is assembled", where=frame.source)
+    if step.area == "assembled" and frame.raw:
+        raise GeometryError(f"step '{step.name}' works on assembled frames, this one is raw", where=frame.source)
+
+
+class WholeFrame:
+    """A frame's planes as blocks of rows and back: raw segments or assembled data."""
+
+    def __init__(self, frame: Frame, exposure: Exposure) -> None:
+        self.layout = Layout(exposure.detector, "segment" if frame.raw else "data")
+        self.exposure = exposure
+        self.place = (raw if frame.raw else assembled)(exposure.detector, frame.shape)
+        self.first = 0 if frame.raw else self.layout.data_rows[0]
+        heights = [amp.shape[0] for amp in exposure.detector]
+        self.last = int((self.layout.shift + heights).max()) if frame.raw else self.layout.data_rows[1]
+        self.image = frame.image.array.astype(np.float32)
+        self.variance = np.zeros(frame.shape, np.float32) if frame.variance is None else frame.variance.array.copy()
+        self.mask = np.zeros(frame.shape, np.uint32) if frame.mask is None else frame.mask.array.copy()
+        self.has_variance = frame.variance is not None
+
+    def load(self, block: Block) -> None:
+        """Fill all planes of a block (the source protocol)."""
+        for plane, out in ((self.image, block.image), (self.variance, block.variance), (self.mask, block.mask)):
+            self._move(gather, plane, block, out)
+        block.has_variance, block.has_mask = self.has_variance, True
+
+    def store(self, block: Block) -> None:
+        """Place all planes of a block."""
+        self._move(scatter, self.image, block, block.image)
+        self._move(scatter, self.mask, block, block.mask)
+        self._move(scatter, self.variance, block, block.start_variance())
+
+    def _move(self, move: Any, plane: np.ndarray, block: Block, array: np.ndarray) -> None:
+        place, layout = self.place, block.layout
+        low, height = np.zeros_like(place.height), layout.data_height
+        if self.layout.part == "segment":
+            low, height = layout.shift, layout.shift + place.height
+            place = replace(
+                place, offset=place.offset + layout.first * place.col_step - layout.shift * place.row_step
+            )
+        row = block.r0 - self.first
+        if move is gather:
+            gather(plane, layout, place, row, array, low, height)
+        else:
+            scatter(array, layout, place, row, plane, low, height)
+
+
+def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product: Any, cfg: Any) -> Frame:
+    """Run one direction of one step on a copy of `frame`."""
+    check(step, frame, product, name)
+    if step.scope == "detector":
+        out = frame.copy()
+        step.direction(name)(out, product, cfg)
+        return out.with_history(_record(step, name, product, cfg, {}))
+    detector = frame.detector or plain_detector(frame.shape)
+    obs = frame.observation
+    exposure = Exposure(
+        detector,
+        obs,
+        unit=frame.unit,
+        gain=detector.values("gain"),
+        read_noise=detector.values("read_noise"),
+        dark_time=obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time,
+        keep_components=False,
+    )
+    whole = WholeFrame(frame, exposure)
+    given = product
+    if product is not None and step.digest is not None:
+        given = step.digest(product, whole.layout, exposure)
+    if step.prepare is not None and name == "remove":
+        from fullwell.conductor.program import Program, Rows
+
+        given = step.prepare(Rows(Program([], whole.layout), whole, exposure, 0), given, cfg)
+    buffers, function, unit = Buffers(), step.direction(name), frame.unit
+    has_variance = whole.has_variance
+    for r0 in range(whole.first, whole.last, BLOCK_ROWS * 4):
+        block = Block(exposure, whole.layout, r0, min(r0 + BLOCK_ROWS * 4, whole.last), buffers)
+        whole.load(block)
+        function(block, given, cfg)
+        unit, has_variance = block.unit, block.has_variance
+        whole.store(block)
+    numbers = step.finish(exposure, given, cfg) if step.finish is not None and name == "remove" else {}
+    return replace(
+        frame,
+        image=Plane(whole.image, frame.box, unit),
+        variance=Plane(whole.variance, frame.box, f"{unit}2") if has_variance else None,
+        mask=Mask(whole.mask, frame.box, schema=frame.mask.schema if frame.mask is not None else None),
+        history=(*frame.history, _record(step, name, product, cfg, numbers)),
+    )
+
+
+def _record(step: Step, name: str, product: Any, cfg: Any, numbers: dict[str, Any]) -> Record:
+    inputs = {step.needs: product.id} if step.needs and hasattr(product, "id") else {}
+    label = step.name if name == "remove" else f"add {step.name}"
+    return Record(label, config=cfg.model_dump(mode="json"), inputs=inputs, numbers=numbers)

@@ -1,0 +1,88 @@
+"""Dark current: electrons collected without light.
+
+Model        image += D(x, y) * t, D per second, t the dark time (open, waiting and reading) [s].
+Assumes      linear in t; the temperature of the master is that of the frame.
+Input        adu or electron, the unit of the master times second; assembled coordinates.
+Output       image - t D; variance += t**2 V_D, and, in electron, += t D: the shot noise of the dark
+             charge itself, which is no longer in the image when the variance step runs.
+References   reference ISR 4.7 and section 3 ("the shot noise of the dark current is missing").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.base.errors import HeaderError
+from fullwell.conductor import Block, Exposure, Layout, StepConfig, rows_of, step
+from fullwell.kernels import arith
+from fullwell.products import Dark
+
+__all__ = ["DarkConfig", "add", "remove"]
+
+
+class DarkConfig(StepConfig):
+    """Which noise of the dark enters the frame's variance."""
+
+    propagate_variance: bool = True
+    shot_noise: bool = True
+
+
+@dataclass(frozen=True)
+class DarkRows:
+    """A dark in the form of blocks, per second; `variance` and `mask` None where the product has none."""
+
+    image: NDArray[np.float32]
+    variance: NDArray[np.float32] | None
+    mask: NDArray[np.uint32] | None
+
+
+@step("dark", needs="dark", after=("bias", "assemble"), area="assembled", config=DarkConfig)
+def remove_block(block: Block, dark: DarkRows, cfg: DarkConfig) -> None:
+    """image -= rate x dark time; the variances of master and dark charge are added."""
+    rows, time = block.data_rows, np.float32(block.exposure.dark_time)
+    rate = dark.image[rows]
+    if cfg.shot_noise and block.unit == "electron":
+        arith.subtract_poisson(block.image, block.variance, rate, time, not block.has_variance)
+        block.has_variance = True
+        _keep(block, "dark", rate, time)
+    else:
+        arith.subtract_scaled(block.image, rate, time)
+    if dark.variance is not None and cfg.propagate_variance:
+        arith.add_plane(block.start_variance(), dark.variance[rows], time * time)
+        _keep(block, "dark", dark.variance[rows], time * time)
+    if dark.mask is not None:
+        arith.or_plane(block.start_mask(), dark.mask[rows])
+
+
+@remove_block.forward
+def add_block(block: Block, dark: DarkRows, cfg: DarkConfig) -> None:
+    """image += rate x dark time, the mean without its shot noise."""
+    arith.add_plane(block.image, dark.image[block.data_rows], np.float32(block.exposure.dark_time))
+
+
+@remove_block.digesting
+def digest(product: Dark, layout: Layout, exposure: Exposure) -> DarkRows:
+    """Planes in read-out order; refuses a frame without a dark time."""
+    if not np.isfinite(exposure.dark_time):
+        raise HeaderError(
+            "the dark cannot be scaled: the frame has no dark time and no exposure time",
+            where=exposure.observation.obs_id,
+            remedy="give DARKTIME or EXPTIME in the header, or switch the step 'dark' off",
+        )
+    return DarkRows(
+        rows_of(product.image, layout),
+        None if product.variance is None else rows_of(product.variance, layout),
+        None if product.mask is None else rows_of(product.mask, layout),
+    )
+
+
+def _keep(block: Block, name: str, plane: NDArray[np.float32], factor: np.float32) -> None:
+    part = block.component(name)
+    if part is not None:
+        arith.add_plane(part, plane, factor)
+
+
+remove, add = remove_block.verbs()

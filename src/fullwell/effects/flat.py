@@ -1,0 +1,88 @@
+"""Flat: the relative response of each pixel (vignetting, dust, PRNU, tree rings).
+
+Model        image *= F(x, y), F of mean 1.
+Assumes      the variance is complete: it must be made before the flat, because the shot noise is that of
+             the electrons that were collected.
+Input        adu or electron, bias and dark removed; assembled coordinates.
+Output       I/F; variance V/F**2 + (I/F)**2 V_F/F**2 with V_F the variance of the master.
+             Pixels where F is not positive become NaN and NO_DATA.
+References   reference ISR 4.8 and section 3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.conductor import Block, Exposure, Layout, StepConfig, rows_of, step
+from fullwell.frames import bit
+from fullwell.kernels import arith
+from fullwell.products import Flat
+
+__all__ = ["FlatConfig", "add", "remove"]
+
+
+class FlatConfig(StepConfig):
+    """Whether the master's own variance enters the frame's."""
+
+    propagate_variance: bool = True
+
+
+@dataclass(frozen=True)
+class FlatRows:
+    """A flat in the form of blocks: 1/F, its relative variance (size 0 if unknown), its mask."""
+
+    inverse: NDArray[np.float32]
+    relative: NDArray[np.float32]
+    mask: NDArray[np.uint32] | None
+
+
+EMPTY = np.zeros((0, 0), np.float32)
+
+
+@step("flat", needs="flat", after=("variance", "dark", "bias"), area="assembled", config=FlatConfig)
+def remove_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
+    """image /= F, variance /= F**2 plus the variance of the flat."""
+    rows = block.data_rows
+    known = flat.relative.size and cfg.propagate_variance
+    relative = flat.relative[rows] if known else EMPTY
+    arith.times_inverse_flat(block.image, block.start_variance(), flat.inverse[rows], relative)
+    for part in block.components.values():
+        arith.times_inverse_flat(np.empty_like(part), part, flat.inverse[rows], EMPTY)
+    if known and block.exposure.keep_components:
+        part = block.component("flat")
+        assert part is not None
+        part[:] = block.image**2 * relative
+    if flat.mask is not None:
+        arith.or_plane(block.start_mask(), flat.mask[rows])
+
+
+@remove_block.forward
+def add_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
+    """image *= F, variance *= F**2."""
+    rows = block.data_rows
+    arith.times_inverse_flat(block.image, block.start_variance(), 1 / flat.inverse[rows], EMPTY)
+
+
+@remove_block.digesting
+def digest(product: Flat, layout: Layout, exposure: Exposure) -> FlatRows:
+    """Inverse and relative variance in read-out order; where the flat is not positive, NaN and NO_DATA."""
+    image = product.image
+    dead = ~(image > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inverse = np.where(dead, np.float32(np.nan), 1 / image).astype(np.float32)
+        relative = EMPTY if product.variance is None else (product.variance * inverse**2).astype(np.float32)
+    mask = product.mask
+    if dead.any():
+        mask = np.where(dead, np.uint32(bit("NO_DATA")), np.uint32(0)) | (0 if mask is None else mask)
+        mask = mask.astype(np.uint32)
+    return FlatRows(
+        rows_of(inverse, layout),
+        rows_of(relative, layout) if relative.size else EMPTY,
+        None if mask is None else rows_of(mask, layout),
+    )
+
+
+remove, add = remove_block.verbs()

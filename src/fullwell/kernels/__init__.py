@@ -1,0 +1,1 @@
+"""Array maths, compiled; knows NumPy only: no frames, no files, no settings."""

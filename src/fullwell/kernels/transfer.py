@@ -1,0 +1,201 @@
+"""Moving pixels between stored arrays and blocks of rows: decode, flip, place.
+
+A stored array is given flat, with for each amplifier the index of its first pixel read and the
+steps (in elements) from one column and one row to the next, so that flips need no copies. Rows are
+indexed by unsigned numbers: a signed index may be negative, which keeps the compiler from vectorising
+reversed rows (measured: ten times slower).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.kernels.jit import kernel
+
+__all__ = ["NATIVE", "SWAP16", "SWAP16U", "SWAP32", "gather_rows", "load_rows", "store_rows", "store_swapped"]
+
+NATIVE, SWAP16, SWAP16U, SWAP32 = 0, 1, 2, 3
+
+
+@kernel
+def load_rows(
+    flat: NDArray,
+    code: int,
+    offset: NDArray[np.int64],
+    row_step: NDArray[np.int64],
+    col_step: NDArray[np.int64],
+    start: NDArray[np.int64],
+    width: NDArray[np.int64],
+    first: NDArray[np.int64],
+    height: NDArray[np.int64],
+    out: NDArray[np.float32],
+) -> None:
+    """Fill ``out`` (n, C), float32, with rows ``first[a] … first[a] + n - 1`` of each amplifier a.
+
+    `code` says how `flat` is stored: NATIVE numbers; SWAP16 big-endian int16; SWAP16U the same with
+    BZERO 32768; SWAP32 big-endian int32. Rows outside 0 … height[a] - 1 become 0.
+    """
+    for r in range(out.shape[0]):
+        for a in range(start.size):
+            row = out[r, start[a] : start[a] + width[a]]
+            y = first[a] + r
+            if y < 0 or y >= height[a]:
+                row[:] = 0.0
+                continue
+            base = offset[a] + y * row_step[a]
+            step = col_step[a]
+            if step == 1:
+                src = flat[base : base + width[a]]
+                if code == SWAP16U:
+                    for c in range(row.size):
+                        v = np.uint16(src[c])
+                        row[c] = np.uint16(((v << np.uint16(8)) | (v >> np.uint16(8))) ^ np.uint16(0x8000))
+                elif code == SWAP16:
+                    for c in range(row.size):
+                        v = np.uint16(src[c])
+                        row[c] = np.int16((v << np.uint16(8)) | (v >> np.uint16(8)))
+                elif code == SWAP32:
+                    for c in range(row.size):
+                        w = np.uint32(src[c])
+                        w = ((w & np.uint32(0xFF)) << np.uint32(24)) | ((w & np.uint32(0xFF00)) << np.uint32(8)) | (
+                            (w >> np.uint32(8)) & np.uint32(0xFF00)
+                        ) | (w >> np.uint32(24))
+                        row[c] = np.int32(w)
+                else:
+                    for c in range(row.size):
+                        row[c] = src[c]
+            else:
+                for c in range(row.size):
+                    p = base + c * step
+                    if code == SWAP16U or code == SWAP16:
+                        v = np.uint16(flat[p])
+                        v = np.uint16((v << np.uint16(8)) | (v >> np.uint16(8)))
+                        if code == SWAP16U:
+                            row[c] = np.uint16(v ^ np.uint16(0x8000))
+                        else:
+                            row[c] = np.int16(v)
+                    elif code == SWAP32:
+                        w = np.uint32(flat[p])
+                        w = ((w & np.uint32(0xFF)) << np.uint32(24)) | ((w & np.uint32(0xFF00)) << np.uint32(8)) | (
+                            (w >> np.uint32(8)) & np.uint32(0xFF00)
+                        ) | (w >> np.uint32(24))
+                        row[c] = np.int32(w)
+                    else:
+                        row[c] = flat[p]
+
+
+@kernel
+def gather_rows(
+    flat: NDArray,
+    offset: NDArray[np.int64],
+    row_step: NDArray[np.int64],
+    col_step: NDArray[np.int64],
+    start: NDArray[np.int64],
+    width: NDArray[np.int64],
+    first: int,
+    low: NDArray[np.int64],
+    height: NDArray[np.int64],
+    out: NDArray,
+) -> None:
+    """Fill ``out`` (n, C) with rows ``first …`` of a stored plane, of its own type; rows ``low … height - 1`` exist."""
+    for r in range(out.shape[0]):
+        for a in range(start.size):
+            if first + r < low[a] or first + r >= height[a]:
+                continue
+            row = out[r, start[a] : start[a] + width[a]]
+            base = offset[a] + (first + r) * row_step[a]
+            step = col_step[a]
+            if step == 1:
+                row[:] = flat[base : base + width[a]]
+            elif step == -1:
+                src = flat[base - width[a] + 1 : base + 1]
+                last = np.uint64(row.size - 1)
+                for c in range(row.size):
+                    row[c] = src[last - np.uint64(c)]
+            else:
+                for c in range(row.size):
+                    row[c] = flat[base + c * step]
+
+
+@kernel
+def store_rows(
+    block: NDArray,
+    start: NDArray[np.int64],
+    width: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    row_step: NDArray[np.int64],
+    col_step: NDArray[np.int64],
+    first: int,
+    low: NDArray[np.int64],
+    height: NDArray[np.int64],
+    out: NDArray,
+) -> None:
+    """Place ``block`` (n, C), rows ``first …`` of each amplifier, in the flat plane `out`; ``low … height - 1`` exist."""
+    one = np.uint64(1)
+    for a in range(start.size):
+        n, s = np.uint64(width[a]), np.uint64(start[a])
+        step = col_step[a]
+        for r in range(block.shape[0]):
+            y = first + r
+            if y < low[a] or y >= height[a] or n == 0:
+                continue
+            at = offset[a] + y * row_step[a]
+            if step == 1:
+                base = np.uint64(at)
+                for c in range(n):
+                    out[base + np.uint64(c)] = block[r, s + np.uint64(c)]
+            elif step == -1:
+                base, top = np.uint64(at) - n + one, s + n - one
+                for c in range(n):
+                    out[base + np.uint64(c)] = block[r, top - np.uint64(c)]
+            else:
+                for c in range(width[a]):
+                    out[at + c * step] = block[r, start[a] + c]
+
+
+@kernel
+def store_swapped(
+    block: NDArray[np.uint32],
+    start: NDArray[np.int64],
+    width: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    row_step: NDArray[np.int64],
+    col_step: NDArray[np.int64],
+    out: NDArray[np.uint32],
+) -> int:
+    """As `store_rows` for 32-bit words, byte-swapped for FITS; `offset` is that of the block's first row.
+
+    Returns the plain sum of the big-endian words (as a 64-bit integer), from which the data sum of
+    the FITS checksum standard is folded.
+    """
+    total = np.uint64(0)
+    one = np.uint64(1)
+    for a in range(start.size):
+        n, s = np.uint64(width[a]), np.uint64(start[a])
+        for r in range(block.shape[0]):
+            base = np.uint64(offset[a] + r * row_step[a])
+            part = np.uint64(0)
+            if col_step[a] == 1:
+                for c in range(n):
+                    w = block[r, s + np.uint64(c)]
+                    part += np.uint64(w)
+                    out[base + np.uint64(c)] = (
+                        (w << np.uint32(24))
+                        | ((w & np.uint32(0xFF00)) << np.uint32(8))
+                        | ((w >> np.uint32(8)) & np.uint32(0xFF00))
+                        | (w >> np.uint32(24))
+                    )
+            else:
+                base, top = base - n + one, s + n - one
+                for c in range(n):
+                    w = block[r, top - np.uint64(c)]
+                    part += np.uint64(w)
+                    out[base + np.uint64(c)] = (
+                        (w << np.uint32(24))
+                        | ((w & np.uint32(0xFF00)) << np.uint32(8))
+                        | ((w >> np.uint32(8)) & np.uint32(0xFF00))
+                        | (w >> np.uint32(24))
+                    )
+            total += part
+    return total

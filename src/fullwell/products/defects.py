@@ -1,0 +1,78 @@
+"""Defects: boxes of bad pixels in the assembled image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.base.provenance import content_id
+from fullwell.cameras import Box
+from fullwell.products.base import Product
+
+__all__ = ["Defects"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defects(Product):
+    """Boxes of defective pixels, disjoint, 0-based, assembled coordinates.
+
+    Parameters
+    ----------
+    boxes : the rectangles; codes : why, one per box ("hot", "cold", "bias", "column", "manual"), or empty.
+    """
+
+    kind: ClassVar[str] = "defects"
+    schema: ClassVar[str] = "fullwell/defects"
+
+    boxes: tuple[Box, ...] = ()
+    codes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.id:
+            object.__setattr__(self, "id", content_id("defects", [str(b) for b in self.boxes], self.codes))
+
+    @classmethod
+    def from_mask(cls, bad: NDArray[np.bool_], **more: Any) -> Defects:
+        """Boxes that cover exactly the True pixels: vertical runs, neighbours of equal rows joined."""
+        return cls(boxes=tuple(boxes_of(bad)), **more)
+
+    def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
+        """True inside the boxes; parts outside `shape` (ny, nx) are ignored."""
+        out = np.zeros(shape, bool)
+        for box in self.boxes:
+            out[max(box.y0, 0) : max(box.y1, 0), max(box.x0, 0) : max(box.x1, 0)] = True
+        return out
+
+    def to_table(self) -> Any:
+        """An astropy table with the columns x0, y0, width, height (the reference's layout)."""
+        from astropy.table import Table
+
+        rows = [(b.x0, b.y0, b.width, b.height) for b in self.boxes]
+        names = ("x0", "y0", "width", "height")
+        table = Table(rows=rows, names=names, dtype=("i8",) * 4) if rows else Table(names=names, dtype=("i8",) * 4)
+        table.meta.update(OBSTYPE="defects", DEFECTS_VERSION="2.0", id=self.id, schema=self.schema)
+        return table
+
+
+def boxes_of(bad: NDArray[np.bool_]) -> Iterable[Box]:
+    """Disjoint boxes that cover the True pixels of `bad` (ny, nx): runs along y, equal neighbours joined in x."""
+    padded = np.zeros((bad.shape[0] + 2, bad.shape[1]), np.int8)
+    padded[1:-1] = bad
+    edge = np.diff(padded, axis=0)
+    start_x, start_y = np.nonzero(edge.T == 1)
+    _, stop_y = np.nonzero(edge.T == -1)
+    open_runs: dict[tuple[int, int], Box] = {}
+    done: list[Box] = []
+    for x, y0, y1 in zip(start_x.tolist(), start_y.tolist(), stop_y.tolist(), strict=True):
+        before = open_runs.get((y0, y1))
+        if before is not None and before.x1 == x:
+            open_runs[(y0, y1)] = Box(before.x0, y0, before.width + 1, y1 - y0)
+        else:
+            if before is not None:
+                done.append(before)
+            open_runs[(y0, y1)] = Box(x, y0, 1, y1 - y0)
+    return sorted([*done, *open_runs.values()])

@@ -1,0 +1,94 @@
+"""Gain and read noise of each amplifier, with the estimator they came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.base.errors import GeometryError
+from fullwell.base.provenance import content_id
+from fullwell.cameras import Detector
+from fullwell.products.base import Product
+
+__all__ = ["Gain"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gain(Product):
+    """Gain of each amplifier. All arrays have shape (n_amp,), in the order of `amps`.
+
+    Parameters
+    ----------
+    amps : amplifier names.
+    gain [electron/adu], gain_error : statistical standard error, gain_model_error : systematic.
+    read_noise [electron], read_noise_error.
+    turnoff : [adu above overscan], NaN where unknown; saturation [adu], suspect [adu].
+    estimator : "pair", "header", "option", "camera" …; range : (lowest, highest) signal used [adu].
+    """
+
+    kind: ClassVar[str] = "gain"
+    schema: ClassVar[str] = "fullwell/gain"
+
+    amps: tuple[str, ...]
+    gain: NDArray[np.float64]
+    gain_error: NDArray[np.float64]
+    read_noise: NDArray[np.float64]
+    read_noise_error: NDArray[np.float64]
+    gain_model_error: NDArray[np.float64] | None = None
+    saturation: NDArray[np.float64] | None = None
+    suspect: NDArray[np.float64] | None = None
+    turnoff: NDArray[np.float64] | None = None
+    estimator: str = ""
+    range: tuple[float, float] = (float("nan"), float("nan"))
+
+    def __post_init__(self) -> None:
+        n = len(self.amps)
+        for label in ("gain_model_error", "saturation", "suspect", "turnoff"):
+            if getattr(self, label) is None:
+                object.__setattr__(self, label, np.full(n, np.nan))
+        for label in ("gain", "gain_error", "read_noise", "read_noise_error", "saturation", "suspect", "turnoff"):
+            values = np.asarray(getattr(self, label), np.float64)
+            if values.shape != (n,):
+                raise GeometryError(f"{label} has shape {values.shape} for {n} amplifiers")
+            object.__setattr__(self, label, values)
+        if not self.id:
+            object.__setattr__(self, "id", content_id("gain", self.amps, self.gain, self.read_noise, self.estimator))
+
+    @classmethod
+    def of_detector(cls, detector: Detector) -> Gain:
+        """The nominal values of the camera description."""
+        nan = np.full(len(detector), np.nan)
+        return cls(
+            amps=detector.names,
+            gain=detector.values("gain"),
+            gain_error=nan,
+            read_noise=detector.values("read_noise"),
+            read_noise_error=nan,
+            saturation=detector.values("saturation"),
+            suspect=detector.values("suspect"),
+            estimator="camera",
+        )
+
+    def to_table(self) -> Any:
+        """An astropy table, one row per amplifier, with units."""
+        from astropy.table import QTable
+
+        table = QTable()
+        table["amplifier"] = list(self.amps)
+        for label, unit in (
+            ("gain", "electron/adu"),
+            ("gain_error", "electron/adu"),
+            ("gain_model_error", "electron/adu"),
+            ("read_noise", "electron"),
+            ("read_noise_error", "electron"),
+            ("saturation", "adu"),
+            ("suspect", "adu"),
+            ("turnoff", "adu"),
+        ):
+            table[label] = getattr(self, label)
+            table[label].unit = unit
+        table.meta.update(schema=self.schema, version=self.version, estimator=self.estimator, id=self.id)
+        return table
