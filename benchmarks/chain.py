@@ -26,9 +26,19 @@ def detector() -> Detector:
         turn = Orientation(flip_x=top, flip_y=top)
         amps.append(
             Amplifier(
-                f"C{i:02d}", (NY, NX), Box(PRE, 0, W, H), Box(NX * col, NY * top, NX, NY),
-                Box(W * col, H * top, W, H), Box(0, 0, PRE, NY), Box(PRE + W, 0, NX - PRE - W, NY),
-                Box(PRE, H, W, NY - H), turn, turn, gain=1.5, read_noise=6.0, saturation=60000.0,
+                f"C{i:02d}",
+                (NY, NX),
+                Box(PRE, 0, W, H),
+                Box(NX * col, NY * top, NX, NY),
+                Box(W * col, H * top, W, H),
+                Box(0, 0, PRE, NY),
+                Box(PRE + W, 0, NX - PRE - W, NY),
+                Box(PRE, H, W, NY - H),
+                turn,
+                turn,
+                gain=1.5,
+                read_noise=6.0,
+                saturation=60000.0,
             )
         )
     return Detector("bench", 0, tuple(amps))
@@ -67,13 +77,38 @@ def main() -> None:
         Stage(flat.remove_block, flat.FlatConfig()),
     ]
     digested = {
-        "gain": g, "saturation": None, "linearity": c01, "bias": bias.BiasRows(b, None, None), "dark": dark.DarkRows(d, None, None),
-        "defects": bad, "flat": flat.FlatRows(f, flat.EMPTY, None),
+        "gain": g,
+        "saturation": None,
+        "linearity": c01,
+        "bias": bias.BiasRows(b, None, None),
+        "dark": dark.DarkRows(d, None, None),
+        "defects": bad,
+        "flat": flat.FlatRows(f, flat.EMPTY, None),
     }
     sink = MemorySink(det)
     out = [np.zeros(det.box.shape, t) for t in (np.float32, np.float32, np.uint32)]
     noise, sat = exposure.read_noise.astype(np.float32), det.values("saturation").astype(np.float32)
-    args = (stored, PRE, W, PRE + W + 3, NX - PRE - W - 6, b, d, f, bad, c01[:, 0].copy(), c01[:, 1].copy(), g, noise, sat, np.float32(30), 0, H, det.box.shape, *out)
+    args = (
+        stored,
+        PRE,
+        W,
+        PRE + W + 3,
+        NX - PRE - W - 6,
+        b,
+        d,
+        f,
+        bad,
+        c01[:, 0].copy(),
+        c01[:, 1].copy(),
+        g,
+        noise,
+        sat,
+        np.float32(30),
+        0,
+        H,
+        det.box.shape,
+        *out,
+    )
     one, two = Workers(1), Workers(2)
     src, dst = np.ones(H * C, np.float32), np.ones(H * C, np.float32)
     times: dict[str, list[float]] = {}
@@ -100,7 +135,7 @@ def main() -> None:
         print("max difference", np.max(np.abs(a.astype(float) - o)))
     med = {k: float(np.median(v)) for k, v in times.items()}
     for k, v in med.items():
-        print(f"{k:18s} {v*1e3:7.1f} ms  {v/med['twin']:.2f}")
+        print(f"{k:18s} {v * 1e3:7.1f} ms  {v / med['twin']:.2f}")
     bw = src.nbytes * 2 / med["copy"]
     print("twin bandwidth fraction", (H * C * 27) / med["twin"] / bw)
 

@@ -21,7 +21,9 @@ def _finish(buf, flag, b, d, f, n2, t, oi, ov, om):
 
 
 @numba.njit(nogil=True, error_model="numpy")
-def plain(raw, x0, w, os0, osw, bias, dark, inverse, defects, c0, c1, gain, noise, sat, t, y0, y1, shape, img, var, mask):
+def plain(
+    raw, x0, w, os0, osw, bias, dark, inverse, defects, c0, c1, gain, noise, sat, t, y0, y1, shape, img, var, mask
+):
     """Mean overscan, saturation, gain, cubic linearity, bias, dark, defects, variance, flat.
 
     raw (n_amp, rows, cols) big-endian uint16 with BZERO; calibrations (rows, n_amp * w) in read-out order.

@@ -46,7 +46,7 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        for point in entry_points(group=self.group):
+        for point in entry_points(group=self.group or ""):
             if point.name not in self._items:
                 self._items[point.name] = point.load()
 

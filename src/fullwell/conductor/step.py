@@ -90,6 +90,7 @@ class Step:
         return function
 
     def __call__(self, block: Any, given: Any, cfg: Any) -> None:
+        """Run the removing direction in place."""
         self.function(block, given, cfg)
 
     def verbs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:

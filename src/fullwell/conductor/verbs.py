@@ -100,9 +100,7 @@ class WholeFrame:
         low, height = np.zeros_like(place.height), layout.data_height
         if self.layout.part == "segment":
             low, height = layout.shift, layout.shift + place.height
-            place = replace(
-                place, offset=place.offset + layout.first * place.col_step - layout.shift * place.row_step
-            )
+            place = replace(place, offset=place.offset + layout.first * place.col_step - layout.shift * place.row_step)
         row = block.r0 - self.first
         if move is gather:
             gather(plane, layout, place, row, array, low, height)

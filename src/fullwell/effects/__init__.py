@@ -1,0 +1,1 @@
+"""One file per physical effect, with its physics note and both directions."""

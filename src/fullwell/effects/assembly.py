@@ -18,7 +18,9 @@ class AssembleConfig(StepConfig):
     """Assembly has no settings; the geometry is the camera's."""
 
 
-@step("assemble", after=("overscan_serial", "overscan_parallel", "crosstalk", "linearity", "deferred_charge"), area="raw")
+@step(
+    "assemble", after=("overscan_serial", "overscan_parallel", "crosstalk", "linearity", "deferred_charge"), area="raw"
+)
 def remove_block(block: Block, given: None, cfg: AssembleConfig) -> None:
     """Keep the data columns; the conductor places the rows."""
     block.trim()

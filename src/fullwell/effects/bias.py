@@ -36,7 +36,13 @@ class BiasRows:
     mask: NDArray[np.uint32] | None
 
 
-@step("bias", needs="bias", after=("overscan_serial", "overscan_parallel", "assemble"), area="assembled", config=BiasConfig)
+@step(
+    "bias",
+    needs="bias",
+    after=("overscan_serial", "overscan_parallel", "assemble"),
+    area="assembled",
+    config=BiasConfig,
+)
 def remove_block(block: Block, bias: BiasRows, cfg: BiasConfig) -> None:
     """image -= bias; variance += that of the master; masks are or-ed."""
     rows = block.data_rows

@@ -49,8 +49,8 @@ def remove_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
     known = flat.relative.size and cfg.propagate_variance
     relative = flat.relative[rows] if known else EMPTY
     arith.times_inverse_flat(block.image, block.start_variance(), flat.inverse[rows], relative)
-    for part in block.components.values():
-        arith.times_inverse_flat(np.empty_like(part), part, flat.inverse[rows], EMPTY)
+    for plane in block.components.values():
+        arith.times_inverse_flat(np.empty_like(plane), plane, flat.inverse[rows], EMPTY)
     if known and block.exposure.keep_components:
         part = block.component("flat")
         assert part is not None
@@ -63,7 +63,7 @@ def remove_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
 def add_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
     """image *= F, variance *= F**2."""
     rows = block.data_rows
-    arith.times_inverse_flat(block.image, block.start_variance(), 1 / flat.inverse[rows], EMPTY)
+    arith.times_inverse_flat(block.image, block.start_variance(), np.float32(1) / flat.inverse[rows], EMPTY)
 
 
 @remove_block.digesting
@@ -76,8 +76,8 @@ def digest(product: Flat, layout: Layout, exposure: Exposure) -> FlatRows:
         relative = EMPTY if product.variance is None else (product.variance * inverse**2).astype(np.float32)
     mask = product.mask
     if dead.any():
-        mask = np.where(dead, np.uint32(bit("NO_DATA")), np.uint32(0)) | (0 if mask is None else mask)
-        mask = mask.astype(np.uint32)
+        bits = dead.astype(np.uint32) * np.uint32(bit("NO_DATA"))
+        mask = bits if mask is None else mask | bits
     return FlatRows(
         rows_of(inverse, layout),
         rows_of(relative, layout) if relative.size else EMPTY,

@@ -38,7 +38,15 @@ class Levels:
     suspect: NDArray[np.float32] | None
 
 
-@step("saturation", needs="gain", optional=True, unit="adu", after=("overscan_serial",), area="raw", config=SaturationConfig)
+@step(
+    "saturation",
+    needs="gain",
+    optional=True,
+    unit="adu",
+    after=("overscan_serial",),
+    area="raw",
+    config=SaturationConfig,
+)
 def flag_block(block: Block, levels: Levels, cfg: SaturationConfig) -> None:
     """mask |= SAT, SUSPECT where the image reaches the levels."""
     for name, level in (("SAT", levels.saturation), ("SUSPECT", levels.suspect)):

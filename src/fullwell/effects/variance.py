@@ -60,7 +60,14 @@ def flag_block(block: Block, terms: Terms, cfg: VarianceConfig) -> None:
         _keep(block, per_unit, noise)
     rows = block.row_variance + noise
     arith.poisson_variance(
-        block.variance, block.image, layout.start, layout.width, rows, per_unit, cfg.floor_of(noise), not block.has_variance
+        block.variance,
+        block.image,
+        layout.start,
+        layout.width,
+        rows,
+        per_unit,
+        cfg.floor_of(noise),
+        not block.has_variance,
     )
     block.has_variance = True
 

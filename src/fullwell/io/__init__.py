@@ -1,0 +1,1 @@
+"""Files to objects and back; the only room that opens files."""

@@ -1,0 +1,1 @@
+"""What joins the rest: the demo, the reduction of a folder."""

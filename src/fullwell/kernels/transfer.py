@@ -58,9 +58,12 @@ def load_rows(
                 elif code == SWAP32:
                     for c in range(row.size):
                         w = np.uint32(src[c])
-                        w = ((w & np.uint32(0xFF)) << np.uint32(24)) | ((w & np.uint32(0xFF00)) << np.uint32(8)) | (
-                            (w >> np.uint32(8)) & np.uint32(0xFF00)
-                        ) | (w >> np.uint32(24))
+                        w = (
+                            ((w & np.uint32(0xFF)) << np.uint32(24))
+                            | ((w & np.uint32(0xFF00)) << np.uint32(8))
+                            | ((w >> np.uint32(8)) & np.uint32(0xFF00))
+                            | (w >> np.uint32(24))
+                        )
                         row[c] = np.int32(w)
                 else:
                     for c in range(row.size):
@@ -77,9 +80,12 @@ def load_rows(
                             row[c] = np.int16(v)
                     elif code == SWAP32:
                         w = np.uint32(flat[p])
-                        w = ((w & np.uint32(0xFF)) << np.uint32(24)) | ((w & np.uint32(0xFF00)) << np.uint32(8)) | (
-                            (w >> np.uint32(8)) & np.uint32(0xFF00)
-                        ) | (w >> np.uint32(24))
+                        w = (
+                            ((w & np.uint32(0xFF)) << np.uint32(24))
+                            | ((w & np.uint32(0xFF00)) << np.uint32(8))
+                            | ((w >> np.uint32(8)) & np.uint32(0xFF00))
+                            | (w >> np.uint32(24))
+                        )
                         row[c] = np.int32(w)
                     else:
                         row[c] = flat[p]
@@ -198,4 +204,4 @@ def store_swapped(
                         | (w >> np.uint32(24))
                     )
             total += part
-    return total
+    return int(total)

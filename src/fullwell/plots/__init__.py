@@ -1,0 +1,1 @@
+"""One file per figure: object in, Matplotlib figure out."""

@@ -1,0 +1,1 @@
+"""The orders of steps, as tuples, and the check of an order."""

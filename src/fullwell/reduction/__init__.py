@@ -1,0 +1,1 @@
+"""ISR: a recipe on a frame."""

@@ -1,0 +1,1 @@
+"""Scenes to raw frames through the physical order, with truth."""

@@ -1,0 +1,1 @@
+"""Instruments as data folders: geometry, header map, recipe; and how to read any header."""
