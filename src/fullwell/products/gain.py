@@ -24,7 +24,7 @@ class Gain(Product):
     ----------
     amps : amplifier names.
     gain [electron/adu], gain_error : statistical standard error, gain_model_error : systematic.
-    read_noise [electron], read_noise_error.
+    read_noise [electron], read_noise_error; read_noise_adu [adu]: known even where the gain is not (NaN).
     turnoff : [adu above overscan], NaN where unknown; saturation [adu], suspect [adu].
     estimator : "pair", "header", "option", "camera" …; range : (lowest, highest) signal used [adu].
     """
@@ -41,6 +41,7 @@ class Gain(Product):
     saturation: NDArray[np.float64] | None = None
     suspect: NDArray[np.float64] | None = None
     turnoff: NDArray[np.float64] | None = None
+    read_noise_adu: NDArray[np.float64] | None = None
     estimator: str = ""
     range: tuple[float, float] = (float("nan"), float("nan"))
 
@@ -54,6 +55,10 @@ class Gain(Product):
             if values.shape != (n,):
                 raise GeometryError(f"{label} has shape {values.shape} for {n} amplifiers")
             object.__setattr__(self, label, values)
+        own = self.gain * np.asarray(np.nan if self.read_noise_adu is None else self.read_noise_adu)
+        object.__setattr__(self, "read_noise", np.where(np.isfinite(self.read_noise), self.read_noise, own))
+        if self.read_noise_adu is None:
+            object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
         if not self.id:
             object.__setattr__(self, "id", content_id("gain", self.amps, self.gain, self.read_noise, self.estimator))
 
@@ -84,6 +89,7 @@ class Gain(Product):
             ("gain_model_error", "electron/adu"),
             ("read_noise", "electron"),
             ("read_noise_error", "electron"),
+            ("read_noise_adu", "adu"),
             ("saturation", "adu"),
             ("suspect", "adu"),
             ("turnoff", "adu"),
