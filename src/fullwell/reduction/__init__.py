@@ -1,1 +1,6 @@
-"""ISR: a recipe on a frame."""
+"""ISR: a recipe on a frame; which calibration belongs to which frame."""
+
+from fullwell.reduction.isr import isr, plan
+from fullwell.reduction.matching import cut_out, differences, match
+
+__all__ = ["cut_out", "differences", "isr", "match", "plan"]

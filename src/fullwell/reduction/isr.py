@@ -1,0 +1,291 @@
+"""ISR: a recipe run on one frame.
+
+The recipe is split where a step needs the whole detector: consecutive row steps run together on
+blocks of rows, detector steps run on the assembled frame. The frame that is given is not changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fullwell.base.config import StepConfig, load
+from fullwell.base.errors import MissingProduct, UnitError, UsageError
+from fullwell.base.provenance import Record, content_id
+from fullwell.cameras import Detector
+from fullwell.conductor import Digests, Exposure, Layout, Program, Stage, Step, Workers
+from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Source
+from fullwell.conductor.verbs import plain_detector
+from fullwell.frames import Frame, GainMap, Mask, Plane
+from fullwell.products import Gain, ImageProduct, Product
+from fullwell.recipes import RECIPES, Recipe, steps_of
+
+__all__ = ["Settings", "isr", "plan"]
+
+Settings = Mapping[str, Mapping[str, Any] | StepConfig]
+
+
+@dataclass
+class Planned:
+    """One step of a recipe as it will be for a frame: run, or not and why."""
+
+    step: Step
+    config: StepConfig
+    product: Product | None
+    state: str = "done"
+    note: str = ""
+
+
+@dataclass
+class Job:
+    """Everything that a run on one frame needs."""
+
+    frame: Frame
+    detector: Detector
+    planned: list[Planned]
+    exposure: Exposure
+    digests: Digests
+    workers: Workers
+    records: list[Record] = field(default_factory=list)
+
+
+def isr(
+    frame: Frame,
+    products: Mapping[str, Product] | None = None,
+    *,
+    recipe: str | Recipe = "auto",
+    settings: Settings | None = None,
+    off: Iterable[str] = (),
+    workers: Workers | None = None,
+    keep_components: bool = False,
+    digests: Digests | None = None,
+) -> Frame:
+    """Correct one frame.
+
+    Parameters
+    ----------
+    frame : raw frame in adu (or an assembled one: the steps for raw frames are then left out).
+    products : role ("bias", "dark", "flat", "gain", "defects", "crosstalk", "linearity") -> product.
+    recipe : name or recipe; "auto" is "generic".
+    settings : step -> settings, over those of the recipe.
+    off : steps to switch off; the history records them.
+    workers : threads; by default one, the caller's.
+    keep_components : keep the parts of the variance as planes of the result.
+    digests : shared between calls, so that calibrations are brought into read-out order once.
+
+    Returns
+    -------
+    Frame
+        assembled; image and variance float32, mask uint32; electron where the gain is known, else adu.
+
+    Raises
+    ------
+    MissingProduct
+        a strict recipe lacks a product.
+    UnitError
+        a product is in a unit that the frame is not in at that step.
+    RecipeError, ConfigError, GeometryError
+    """
+    order = _recipe(recipe)
+    detector = frame.detector or plain_detector(frame.shape, frame.observation.detector)
+    roles = _with_gain(dict(products or {}), detector)
+    planned = plan(order, frame, roles, settings or {}, off)
+    job = Job(
+        frame,
+        detector,
+        planned,
+        _exposure(frame, detector, roles, planned, keep_components),
+        digests or Digests(),
+        workers or Workers(1),
+    )
+    return _finish(job, _run(job))
+
+
+def plan(
+    order: Recipe, frame: Frame, products: Mapping[str, Product], settings: Settings, off: Iterable[str] = ()
+) -> list[Planned]:
+    """What each step of `order` will do to `frame`: run with which product, or not and why.
+
+    Raises
+    ------
+    MissingProduct, UnitError, RecipeError, ConfigError
+    """
+    off = set(off)
+    for name in settings:
+        if name not in order.steps:
+            raise UsageError(
+                f"recipe '{order.name}' has no step '{name}' to set", remedy=f"its steps are {', '.join(order.steps)}"
+            )
+    kept = {s.name for s in steps_of(order, off)}
+    unit, out = frame.unit, []
+    for step in steps_of(order):
+        cfg = _config(step, order, settings)
+        product = products.get(step.needs) if step.needs else None
+        item = Planned(step, cfg, product)
+        if step.name not in kept:
+            item.state, item.note = "off", "switched off"
+        elif step.area == "raw" and not frame.raw:
+            item.state, item.note = "left out", "the frame is already assembled"
+        elif step.needs and product is None and not step.optional:
+            if order.strict:
+                raise MissingProduct(
+                    f"step '{step.name}' of recipe '{order.name}' needs a {step.needs}",
+                    where=frame.source or frame.observation.obs_id,
+                    remedy=f"give one, switch the step off, or use the recipe 'generic', which leaves out "
+                    f"what has no product (given: {', '.join(sorted(products)) or 'none'})",
+                )
+            item.state, item.note = "left out", f"no {step.needs} was given"
+        elif step.unit not in ("any", unit):
+            item.state, item.note = "left out", f"it takes {step.unit}, the frame is in {unit}"
+        if item.state == "done":
+            _check_unit(step, product, unit, frame)
+            unit = unit if step.leaves == "same" else step.leaves
+        out.append(item)
+    return out
+
+
+def _recipe(recipe: str | Recipe) -> Recipe:
+    if isinstance(recipe, Recipe):
+        return recipe
+    return RECIPES["generic" if recipe == "auto" else recipe]
+
+
+def _config(step: Step, order: Recipe, settings: Settings) -> StepConfig:
+    given = settings.get(step.name, {})
+    if isinstance(given, StepConfig):
+        return given
+    return load(step.config, {**order.settings.get(step.name, {}), **given}, where=f"settings of step '{step.name}'")
+
+
+def _check_unit(step: Step, product: Product | None, unit: str, frame: Frame) -> None:
+    """An image product must be in the unit of the frame at its step; a dark in that unit per second."""
+    if not isinstance(product, ImageProduct) or not product.unit:
+        return
+    if product.unit.split("/")[0] != unit:
+        raise UnitError(
+            f"the {product.kind} is in {product.unit}, the frame is in {unit} at step '{step.name}'",
+            where=f"{product.kind} {product.source or product.id}, frame {frame.source or frame.observation.obs_id}",
+            remedy="make the product with the same gain step as the frames it is for",
+        )
+
+
+def _with_gain(products: dict[str, Product], detector: Detector) -> dict[str, Product]:
+    """Without a gain product, the nominal gains of the camera where it has all of them."""
+    gain = products.get("gain")
+    if gain is None and np.isfinite(detector.values("gain")).all():
+        products["gain"] = Gain.of_detector(detector)
+    elif isinstance(gain, Gain):
+        if gain.amps != detector.names:
+            raise UsageError(
+                f"the gain is for amplifiers {', '.join(gain.amps)}, the detector has {', '.join(detector.names)}",
+                where=gain.source or gain.id,
+            )
+    return products
+
+
+def _exposure(
+    frame: Frame, detector: Detector, products: Mapping[str, Product], planned: list[Planned], keep: bool
+) -> Exposure:
+    obs = frame.observation
+    gain = products.get("gain")
+    nan = np.full(len(detector), np.nan)
+    gains, noise = nan, nan
+    applied = any(p.step.name == "gain" and p.state == "done" for p in planned) or frame.unit == "electron"
+    if isinstance(gain, Gain):
+        gains = gain.gain
+        known = np.isfinite(gains)
+        adu = gain.read_noise_adu if gain.read_noise_adu is not None else nan
+        noise = np.where(known, gain.read_noise, np.nan if applied else adu)
+    seed = int(content_id(obs.instrument, obs.exposure_id, obs.obs_id, obs.detector)[:8], 16)
+    return Exposure(
+        detector,
+        obs,
+        unit=frame.unit,
+        gain=gains,
+        read_noise=noise,
+        seed=seed,
+        dark_time=obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time,
+        keep_components=keep,
+    )
+
+
+def _run(job: Job) -> Frame:
+    """Alternate runs of row steps on blocks and detector steps on the assembled frame."""
+    active = [p for p in job.planned if p.state == "done"]
+    frame, i, assembled = job.frame, 0, not job.frame.raw
+    while i < len(active) or not assembled:
+        group: list[Planned] = []
+        while i < len(active) and active[i].step.scope == "rows":
+            group.append(active[i])
+            i += 1
+        if group or not assembled:
+            frame = _rows(job, frame, group)
+            assembled = True
+        while i < len(active) and active[i].step.scope == "detector":
+            if frame is job.frame:
+                frame = frame.copy()
+            active[i].step.function(frame, active[i].product, active[i].config)
+            i += 1
+    return frame
+
+
+def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
+    detector, exposure = job.detector, replace(job.exposure, unit=frame.unit)
+    layout = Layout(detector, "segment" if frame.raw else "data")
+    program = Program([Stage(p.step, p.config, p.product) for p in group], layout)
+    digested = {}
+    for p in group:
+        if p.product is not None and p.step.digest is not None:
+            key = (p.step.name, p.product.id, detector)
+            digested[p.step.name] = job.digests.get(key, lambda p=p: p.step.digest(p.product, layout.data, exposure))
+        elif p.product is not None:
+            digested[p.step.name] = p.product
+    source: Source
+    if frame.raw:
+        source = ArraySource.of_image(np.asarray(frame.image.array), detector)
+    else:
+        image = np.ascontiguousarray(frame.image.array, np.float32)
+        variance = None if frame.variance is None else np.ascontiguousarray(frame.variance.array, np.float32)
+        mask = None if frame.mask is None else np.ascontiguousarray(frame.mask.array, np.uint32)
+        source = FrameSource(detector, image, variance, mask)
+    program.prepare(source, exposure, digested)
+    sink = MemorySink(detector)
+    program.run(source, sink, exposure, job.workers)
+    for stage in program.stages:
+        if stage.step.finish is not None:
+            numbers = stage.step.finish(exposure, stage.given, stage.config)
+            job.exposure.numbers[(stage.step.name, "finish")] = [(0, numbers)]
+    unit = frame.unit
+    for p in group:
+        unit = unit if p.step.leaves == "same" else p.step.leaves
+    has_variance = any(p.step.name == "variance" for p in group) or frame.variance is not None
+    schema = frame.mask.schema if frame.mask is not None else None
+    return replace(
+        frame,
+        image=Plane(sink.image, unit=unit),
+        variance=Plane(sink.variance, unit=f"{unit}2") if has_variance and sink.variance is not None else None,
+        mask=Mask(sink.mask, schema=schema),
+        detector=detector,
+        components={**frame.components, **{k: Plane(v, unit=f"{unit}2") for k, v in sink.components.items()}},
+        raw=False,
+    )
+
+
+def _finish(job: Job, frame: Frame) -> Frame:
+    """History, and the gain map K by reference to what was applied."""
+    records = []
+    for p in job.planned:
+        numbers = job.exposure.numbers.get((p.step.name, "finish"), [(0, {})])[0][1]
+        inputs = {p.step.needs: p.product.id} if p.state == "done" and p.step.needs and p.product is not None else {}
+        records.append(Record(p.step.name, p.state, p.config.model_dump(mode="json"), inputs, p.note, numbers))
+    flat = next((p.product for p in job.planned if p.step.name == "flat" and p.state == "done"), None)
+    names, gains = job.detector.names, job.exposure.gain
+    gain_map = None
+    if frame.unit == "electron":
+        gain_map = GainMap(flat_id=flat.id if flat else "")
+    elif np.isfinite(gains).all():
+        gain_map = GainMap(flat_id=flat.id if flat else "", gain=dict(zip(names, gains.tolist(), strict=True)))
+    return replace(frame, gain_map=gain_map).with_history(*records)
