@@ -236,13 +236,7 @@ def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
     detector, exposure = job.detector, replace(job.exposure, unit=frame.unit)
     layout = Layout(detector, "segment" if frame.raw else "data")
     program = Program([Stage(p.step, p.config, p.product) for p in group], layout)
-    digested = {}
-    for p in group:
-        if p.product is not None and p.step.digest is not None:
-            key = (p.step.name, p.product.id, detector)
-            digested[p.step.name] = job.digests.get(key, lambda p=p: p.step.digest(p.product, layout.data, exposure))
-        elif p.product is not None:
-            digested[p.step.name] = p.product
+    digested = {p.step.name: _digested(job, p, layout.data) for p in group if p.product is not None}
     source: Source
     if frame.raw:
         source = ArraySource.of_image(np.asarray(frame.image.array), detector)
@@ -272,6 +266,16 @@ def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
         components={**frame.components, **{k: Plane(v, unit=f"{unit}2") for k, v in sink.components.items()}},
         raw=False,
     )
+
+
+def _digested(job: Job, planned: Planned, layout: Layout) -> Any:
+    """The product in the form of blocks, made once per product and detector."""
+    make, product = planned.step.digest, planned.product
+    if make is None:
+        return product
+    assert product is not None
+    key = (planned.step.name, product.id, job.detector, job.exposure.unit)
+    return job.digests.get(key, lambda: make(product, layout, job.exposure))
 
 
 def _finish(job: Job, frame: Frame) -> Frame:
