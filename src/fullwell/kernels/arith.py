@@ -38,7 +38,7 @@ I8 = NDArray[np.int64]
 def subtract_rows(image: F4, start: I8, width: I8, level: F4) -> None:
     """image -= level, with one `level` (n, n_amp) per row and amplifier."""
     for a in range(start.size):
-        s, n = np.uint64(start[a]), np.uint64(width[a])
+        s, n = np.uint64(start[a]), np.uint64(max(width[a], 0))
         for r in range(image.shape[0]):
             v = level[r, a]
             for c in range(n):

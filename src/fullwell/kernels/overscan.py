@@ -17,7 +17,7 @@ I8 = NDArray[np.int64]
 def row_means(image: F4, start: I8, width: I8, level: F4) -> None:
     """level[r, a] = mean of columns ``start[a] … start[a] + width[a] - 1`` of row r."""
     for a in range(start.size):
-        s, n = np.uint64(start[a]), np.uint64(width[a])
+        s, n = np.uint64(start[a]), np.uint64(max(width[a], 0))
         for r in range(image.shape[0]):
             pivot = image[r, s] if n else np.float32(np.nan)
             total = np.float32(0.0)

@@ -13,9 +13,24 @@ from numpy.typing import NDArray
 
 from fullwell.kernels.jit import kernel
 
-__all__ = ["NATIVE", "SWAP16", "SWAP16U", "SWAP32", "gather_rows", "load_rows", "store_rows", "store_swapped"]
+__all__ = ["NATIVE", "SWAP16", "SWAP16U", "SWAP32", "SWAPF32", "gather_rows", "load_rows", "store_rows", "store_swapped"]
 
-NATIVE, SWAP16, SWAP16U, SWAP32 = 0, 1, 2, 3
+NATIVE, SWAP16, SWAP16U, SWAP32, SWAPF32 = 0, 1, 2, 3, 4
+
+
+@kernel
+def _swap16(v: np.uint16) -> np.uint16:
+    return np.uint16((v << np.uint16(8)) | (v >> np.uint16(8)))
+
+
+@kernel
+def _swap32(w: np.uint32) -> np.uint32:
+    return (
+        (w << np.uint32(24))
+        | ((w & np.uint32(0xFF00)) << np.uint32(8))
+        | ((w >> np.uint32(8)) & np.uint32(0xFF00))
+        | (w >> np.uint32(24))
+    )
 
 
 @kernel
@@ -34,7 +49,7 @@ def load_rows(
     """Fill ``out`` (n, C), float32, with rows ``first[a] … first[a] + n - 1`` of each amplifier a.
 
     `code` says how `flat` is stored: NATIVE numbers; SWAP16 big-endian int16; SWAP16U the same with
-    BZERO 32768; SWAP32 big-endian int32. Rows outside 0 … height[a] - 1 become 0.
+    BZERO 32768; SWAP32 big-endian int32; SWAPF32 big-endian float32 (`flat` as uint32). Rows outside 0 … height[a] - 1 become 0.
     """
     for r in range(out.shape[0]):
         for a in range(start.size):
@@ -45,50 +60,42 @@ def load_rows(
                 continue
             base = offset[a] + y * row_step[a]
             step = col_step[a]
+            bits = row.view(np.uint32)
             if step == 1:
                 src = flat[base : base + width[a]]
                 if code == SWAP16U:
                     for c in range(row.size):
-                        v = np.uint16(src[c])
-                        row[c] = np.uint16(((v << np.uint16(8)) | (v >> np.uint16(8))) ^ np.uint16(0x8000))
+                        row[c] = np.uint16(_swap16(np.uint16(src[c])) ^ np.uint16(0x8000))
                 elif code == SWAP16:
                     for c in range(row.size):
-                        v = np.uint16(src[c])
-                        row[c] = np.int16((v << np.uint16(8)) | (v >> np.uint16(8)))
+                        row[c] = np.int16(_swap16(np.uint16(src[c])))
                 elif code == SWAP32:
                     for c in range(row.size):
-                        w = np.uint32(src[c])
-                        w = (
-                            ((w & np.uint32(0xFF)) << np.uint32(24))
-                            | ((w & np.uint32(0xFF00)) << np.uint32(8))
-                            | ((w >> np.uint32(8)) & np.uint32(0xFF00))
-                            | (w >> np.uint32(24))
-                        )
-                        row[c] = np.int32(w)
+                        row[c] = np.int32(_swap32(np.uint32(src[c])))
+                elif code == SWAPF32:
+                    for c in range(row.size):
+                        bits[c] = _swap32(np.uint32(src[c]))
                 else:
                     for c in range(row.size):
                         row[c] = src[c]
+            elif step == -1 and code == SWAP16U:
+                src = flat[base - width[a] + 1 : base + 1]
+                last = np.uint64(row.size - 1)
+                for c in range(row.size):
+                    row[c] = np.uint16(_swap16(np.uint16(src[last - np.uint64(c)])) ^ np.uint16(0x8000))
             else:
                 for c in range(row.size):
-                    p = base + c * step
-                    if code == SWAP16U or code == SWAP16:
-                        v = np.uint16(flat[p])
-                        v = np.uint16((v << np.uint16(8)) | (v >> np.uint16(8)))
-                        if code == SWAP16U:
-                            row[c] = np.uint16(v ^ np.uint16(0x8000))
-                        else:
-                            row[c] = np.int16(v)
+                    v = flat[base + c * step]
+                    if code == SWAP16U:
+                        row[c] = np.uint16(_swap16(np.uint16(v)) ^ np.uint16(0x8000))
+                    elif code == SWAP16:
+                        row[c] = np.int16(_swap16(np.uint16(v)))
                     elif code == SWAP32:
-                        w = np.uint32(flat[p])
-                        w = (
-                            ((w & np.uint32(0xFF)) << np.uint32(24))
-                            | ((w & np.uint32(0xFF00)) << np.uint32(8))
-                            | ((w >> np.uint32(8)) & np.uint32(0xFF00))
-                            | (w >> np.uint32(24))
-                        )
-                        row[c] = np.int32(w)
+                        row[c] = np.int32(_swap32(np.uint32(v)))
+                    elif code == SWAPF32:
+                        bits[c] = _swap32(np.uint32(v))
                     else:
-                        row[c] = flat[p]
+                        row[c] = v
 
 
 @kernel
@@ -140,7 +147,7 @@ def store_rows(
     """Place ``block`` (n, C), rows ``first …`` of each amplifier, in the flat plane `out`; ``low … height - 1`` exist."""
     one = np.uint64(1)
     for a in range(start.size):
-        n, s = np.uint64(width[a]), np.uint64(start[a])
+        n, s = np.uint64(max(width[a], 0)), np.uint64(start[a])
         step = col_step[a]
         for r in range(block.shape[0]):
             y = first + r
@@ -178,7 +185,7 @@ def store_swapped(
     total = np.uint64(0)
     one = np.uint64(1)
     for a in range(start.size):
-        n, s = np.uint64(width[a]), np.uint64(start[a])
+        n, s = np.uint64(max(width[a], 0)), np.uint64(start[a])
         for r in range(block.shape[0]):
             base = np.uint64(offset[a] + r * row_step[a])
             part = np.uint64(0)
