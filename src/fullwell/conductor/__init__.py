@@ -2,10 +2,11 @@
 
 from fullwell.base.config import StepConfig
 from fullwell.conductor.block import Block, Buffers, Exposure
-from fullwell.conductor.digest import Digests, rows_of
+from fullwell.conductor.digest import Digests, amp_order, rows_of
 from fullwell.conductor.layout import Layout
 from fullwell.conductor.program import Program, Rows, Stage, Workers
 from fullwell.conductor.step import STEPS, Step, step
+from fullwell.conductor.verbs import check_product
 
 __all__ = [
     "STEPS",
@@ -20,6 +21,8 @@ __all__ = [
     "Step",
     "StepConfig",
     "Workers",
+    "amp_order",
+    "check_product",
     "rows_of",
     "step",
 ]

@@ -50,6 +50,24 @@ class Exposure:
         if not self.read_noise.size:
             self.read_noise = np.full(len(self.detector), np.nan)
 
+    def noise(self, unit: str) -> NDArray[np.float32]:
+        """Read-noise variance of each amplifier, (n_amp,), in `unit` squared; 0 where the noise is unknown.
+
+        Read noise is in electron where the gain is known; in adu it is divided by the gain. Where the
+        gain is unknown the number is in adu and is taken as it is.
+        """
+        noise = np.nan_to_num(self.read_noise) ** 2
+        if unit != "electron":
+            noise = np.where(np.isfinite(self.gain), noise / np.where(self.gain > 0, self.gain, 1) ** 2, noise)
+        return noise.astype(np.float32)
+
+    def poisson(self, unit: str) -> NDArray[np.float32]:
+        """Poisson variance per unit of signal, (n_amp,): 1 in electron, 1/gain in adu, 0 where it is unknown."""
+        if unit == "electron":
+            return np.ones(self.gain.size, np.float32)
+        known = np.isfinite(self.gain) & (self.gain > 0)
+        return np.where(known, 1 / np.where(known, self.gain, 1), 0).astype(np.float32)
+
     def collect(self, step: str, key: str, row: int, values: Any) -> None:
         """Keep `values` measured on the block that starts at `row`; safe from any thread."""
         self.numbers.setdefault((step, key), []).append((row, values))
@@ -144,7 +162,7 @@ class Block:
         if not self.exposure.keep_components:
             return None
         if name not in self.components:
-            plane = self.buffers.get(f"component-{name}", (self.n, self.layout.columns), np.float32)
+            plane = self.buffers.get(f"component-{name}-{self.layout.part}", (self.n, self.layout.columns), np.float32)
             plane[:] = 0.0
             self.components[name] = plane
         return self.components[name]
@@ -163,4 +181,8 @@ class Block:
         variance = self.buffers.get("variance-data", shape, np.float32)
         if self.has_variance:
             arith.trim(self.variance, self.layout.start, first, variance, layout.start, width)
+        for name, plane in self.components.items():
+            kept = self.buffers.get(f"component-{name}-data", shape, np.float32)
+            arith.trim(plane, self.layout.start, first, kept, layout.start, width)
+            self.components[name] = kept
         self.image, self.mask, self.variance, self.layout = image, mask, variance, layout

@@ -9,6 +9,8 @@ An effect file writes an in-place function on blocks and declares it::
     def add_block(block, dark, cfg): ...
 
     remove, add = remove_block.verbs()
+
+A step that only flags has no forward direction and publishes ``flag = flag_block.verb()``.
 """
 
 from __future__ import annotations
@@ -93,11 +95,18 @@ class Step:
         """Run the removing direction in place."""
         self.function(block, given, cfg)
 
-    def verbs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
-        """The public pair ``remove(frame, product=None, config=None)`` and ``add(…)``; both copy once."""
+    def verb(self, name: Literal["remove", "add"] = "remove") -> Callable[..., Any]:
+        """One public function ``(frame, product=None, config=None)`` on frames; it copies once.
+
+        An effect that only flags publishes ``flag = flag_block.verb()``.
+        """
         from fullwell.conductor.verbs import make_verb
 
-        return make_verb(self, "remove"), make_verb(self, "add")
+        return make_verb(self, name)
+
+    def verbs(self) -> tuple[Callable[..., Any], Callable[..., Any]]:
+        """The public pair ``remove(frame, product=None, config=None)`` and ``add(…)``; both copy once."""
+        return self.verb("remove"), self.verb("add")
 
     def direction(self, name: Literal["remove", "add"]) -> Callable[[Any, Any, Any], None]:
         """The in-place function of one direction.

@@ -17,11 +17,12 @@ from fullwell.conductor.placement import assembled, raw
 from fullwell.conductor.program import BLOCK_ROWS
 from fullwell.conductor.store import gather, scatter
 from fullwell.frames import Frame, Mask, Plane
+from fullwell.products import ImageProduct
 
 if TYPE_CHECKING:
     from fullwell.conductor.step import Step
 
-__all__ = ["make_verb", "plain_detector"]
+__all__ = ["check", "check_product", "make_verb", "plain_detector"]
 
 
 def plain_detector(shape: tuple[int, int], name: str = "0") -> Detector:
@@ -66,6 +67,51 @@ def check(step: Step, frame: Frame, product: Any, name: str = "remove") -> None:
         raise GeometryError(f"step '{step.name}' works on raw frames, this one is assembled", where=frame.source)
     if step.area == "assembled" and frame.raw:
         raise GeometryError(f"step '{step.name}' works on assembled frames, this one is raw", where=frame.source)
+    shape = None if frame.detector is None and frame.raw else (frame.detector or frame).box.shape
+    check_product(step, product, frame.unit, shape=shape, where=frame.source or frame.observation.obs_id)
+
+
+def check_product(
+    step: Step, product: Any, unit: str, *, shape: tuple[int, int] | None = None, where: str = ""
+) -> None:
+    """Whether `product` can be used by `step` on an image that is in `unit` at that point of the recipe.
+
+    Parameters
+    ----------
+    step : the step that takes the product.
+    product : a product; None and products without pixels pass.
+    unit : "adu" or "electron", of the image when the step runs.
+    shape : (ny, nx) of the assembled image, None where it is not known.
+    where : the frame, for the message.
+
+    Raises
+    ------
+    UsageError
+        the product is of another kind than the step needs.
+    UnitError
+        a bias or dark is in another unit than the image; the id of the product is named.
+    GeometryError
+        the pixels of the product do not cover the same shape; both shapes are named.
+    """
+    kind = getattr(product, "kind", "")
+    if step.needs and kind and kind != step.needs:
+        raise UsageError(f"step '{step.name}' takes a {step.needs}, not a {kind}", where=where or None)
+    if not isinstance(product, ImageProduct):
+        return
+    name = f"{kind} {product.source or product.id}"
+    own = product.unit.removesuffix("/s")
+    if kind in ("bias", "dark") and own != unit:
+        raise UnitError(
+            f"the {name} is in {product.unit}, the image is in {unit} when step '{step.name}' runs",
+            where=where or None,
+            remedy=f"take a {kind} made in {unit}, or move the gain step",
+        )
+    if shape is not None and product.image.shape != shape:
+        raise GeometryError(
+            f"the {name} has shape {product.image.shape}, the image {shape}",
+            where=where or None,
+            remedy="take a calibration of the same detector, window and binning",
+        )
 
 
 class WholeFrame:

@@ -38,4 +38,4 @@ def digest(product: Defects, layout: Layout, exposure: Exposure) -> NDArray[np.u
     return rows_of(product.mask(layout.detector.box.shape).astype(np.uint8), layout)
 
 
-flag, _ = flag_block.verbs()
+flag = flag_block.verb()

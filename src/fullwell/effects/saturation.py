@@ -73,4 +73,4 @@ def prepare(rows: Rows, product: Gain | None, cfg: SaturationConfig) -> Levels:
     return Levels(level("saturation", cfg.saturation), level("suspect", cfg.suspect))
 
 
-flag, _ = flag_block.verbs()
+flag = flag_block.verb()

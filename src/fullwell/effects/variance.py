@@ -100,4 +100,4 @@ def _keep(block: Block, per_unit: np.ndarray, noise: np.ndarray) -> None:
             part[:] = values
 
 
-flag, _ = flag_block.verbs()
+flag = flag_block.verb()
