@@ -23,6 +23,7 @@ __all__ = [
     "DataError",
     "FileError",
     "FullwellError",
+    "FullwellWarning",
     "GeometryError",
     "HeaderError",
     "MissingProduct",
@@ -71,6 +72,10 @@ def _rebuild(
     kind: type[FullwellError], problem: str, where: str | None, remedy: str | None, code: str
 ) -> FullwellError:
     return kind(problem, where=where, remedy=remedy, code=code)
+
+
+class FullwellWarning(UserWarning):
+    """Something was read or done in a way that the user should know of."""
 
 
 class FileError(FullwellError, OSError):
