@@ -1,8 +1,10 @@
 """Calibration products: frozen, versioned, with units."""
 
 from fullwell.products.base import PRODUCTS, Product
+from fullwell.products.crosstalk import Crosstalk
 from fullwell.products.defects import Defects
 from fullwell.products.gain import Gain
 from fullwell.products.images import Bias, Dark, Flat, ImageProduct
+from fullwell.products.linearity import Linearity
 
-__all__ = ["PRODUCTS", "Bias", "Dark", "Defects", "Flat", "Gain", "ImageProduct", "Product"]
+__all__ = ["PRODUCTS", "Bias", "Crosstalk", "Dark", "Defects", "Flat", "Gain", "ImageProduct", "Linearity", "Product"]
