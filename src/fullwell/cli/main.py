@@ -1,0 +1,112 @@
+"""`fullwell`: the commands, loaded one by one, and what happens to errors.
+
+Exit codes: 0 done; 1 ran, but a check or a frame failed; 2 the call or the data cannot be used;
+130 interrupted. An error that the user can put right is printed in three lines; a bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from fullwell import __version__
+
+__all__ = ["COMMANDS", "main"]
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "demo": ("demo", "Journeys"),
+    "reduce": ("reduce", "Journeys"),
+    "show": ("show", "Frames"),
+    "isr": ("isr", "Frames"),
+    "combine": ("combine", "Frames"),
+    "simulate": ("simulate", "Frames"),
+    "build": ("build", "Calibrations and cameras"),
+    "instrument": ("instrument", "Calibrations and cameras"),
+    "steps": ("steps", "Help"),
+    "explain": ("explain", "Help"),
+    "doctor": ("doctor", "Help"),
+}
+"""Command -> (module of `fullwell.cli`, panel of the help page)."""
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name; None where there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        if cmd_name not in self.commands:
+            module, panel = COMMANDS[cmd_name]
+            command: Any = typer.main.get_command(import_module(f"fullwell.cli.{module}").app)
+            command.name, command.rich_help_panel = cmd_name, panel
+            self.commands[cmd_name] = command
+        return self.commands[cmd_name]
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As the base class, with all names at hand for the proposal after a misspelling."""
+        if args and args[0] not in COMMANDS:
+            for name in COMMANDS:
+                self.get_command(ctx, name)
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    name="fullwell",
+    no_args_is_help=True,
+    add_completion=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FULLWELL"},
+)
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"fullwell {__version__}")
+        raise typer.Exit()
+
+
+@app.callback(epilog="Begin with 'fullwell demo', or with 'fullwell reduce FOLDER -o OUT' on frames of your own.")
+def fullwell(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")
+    ] = False,
+) -> None:
+    """CCD images from raw counts to calibrated electrons whose variance can be trusted."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; the arguments of the process by default. Returns the exit code."""
+    from fullwell.base.errors import FullwellError
+
+    command: Any = typer.main.get_command(app)
+    try:
+        command.main(args=None if argv is None else list(argv), prog_name="fullwell")
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else (0 if end.code is None else 2)
+    except FullwellError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        print(f"FW100: {error.strerror or error}\n  where: {error.filename or 'the system'}", file=sys.stderr)
+        return 2
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print("\nThis is a mistake in fullwell. Please report it with the output of 'fullwell doctor'.", file=sys.stderr)
+        return 2
+    return 0

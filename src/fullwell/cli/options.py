@@ -1,0 +1,179 @@
+"""Options that several commands share, and the settings file.
+
+Precedence: default < instrument < file (``--config``) < environment (``FULLWELL_<COMMAND>_<OPTION>``) < flag.
+A settings file is TOML with one table per command; its keys are the long options with underscores::
+
+    [isr]
+    recipe = "generic"
+    jobs = 4
+
+    [isr.set.overscan_serial]     # what --set overscan_serial.method=… says
+    method = "median"
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import typer
+
+from fullwell.cli.output import Door
+
+__all__ = ["Files", "OutFile", "OutFolder", "Sets", "common", "parse_sets"]
+
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", show_default=False, help="Files; FITS unless said.")]
+OutFile = Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="File to write.", show_default=False)]
+OutFolder = Annotated[
+    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write into.", show_default=False)
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="STEP.FIELD=VALUE", help="A setting of a step; may be repeated.", show_default=False),
+]
+
+
+def _config(ctx: typer.Context, path: Path | None) -> Path | None:
+    """Lay the table of this command under the options of the line."""
+    if path is not None:
+        ctx.default_map = {**(ctx.default_map or {}), **_table(ctx, path)}
+    return path
+
+
+def _table(ctx: typer.Context, path: Path) -> dict[str, Any]:
+    import tomllib
+
+    from fullwell.base.errors import ConfigError, FileError
+
+    try:
+        whole: Mapping[str, Any] = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise FileError(f"the settings file cannot be read: {error.strerror}", where=str(path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"the settings file is not TOML: {error}", where=str(path)) from None
+    names, node, table = [], ctx, whole
+    while node is not None and node.parent is not None:
+        names.insert(0, node.info_name or "")
+        node = node.parent  # type: ignore[assignment]
+    for name in names:
+        table = table.get(name, {})
+        if not isinstance(table, Mapping):
+            raise ConfigError(f"'{name}' is to be a table of options", where=str(path), remedy=f"write [{name}]")
+    known = {p.name or "": p for p in ctx.command.params}
+    aliases = {"set": "sets", "json": "as_json", "off": "off"}
+    out: dict[str, Any] = {}
+    for key, value in table.items():
+        name = aliases.get(key, key).replace("-", "_")
+        if name not in known or name == "config":
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"see 'fullwell {' '.join(names)} --help'"
+            raise ConfigError(
+                f"unknown option '{key}' of '{' '.join(names)}'", where=f"{path}, table [{'.'.join(names)}]", remedy=hint
+            )
+        out[name] = _flat(value) if name == "sets" else value
+    return out
+
+
+def _flat(value: Any) -> list[str]:
+    """Tables {step: {field: value}} as the strings that ``--set`` takes."""
+    import json
+
+    if not isinstance(value, Mapping):
+        return list(value)
+    return [f"{step}.{field}={json.dumps(v)}" for step, fields in value.items() for field, v in fields.items()]
+
+
+def parse_sets(items: list[str] | None) -> dict[str, dict[str, Any]]:
+    """``["flat.floor=0.1"]`` as ``{"flat": {"floor": 0.1}}``; values are JSON, else text.
+
+    Raises
+    ------
+    ConfigError
+        an item is not of the form step.field=value.
+    """
+    import json
+
+    from fullwell.base.errors import ConfigError
+
+    out: dict[str, dict[str, Any]] = {}
+    for item in items or []:
+        key, equals, text = item.partition("=")
+        step, dot, field = key.strip().partition(".")
+        if not (equals and dot and step and field):
+            raise ConfigError(
+                f"'{item}' is not a setting", where="--set", remedy="write step.field=value, for example dark.scale=1.0"
+            )
+        try:
+            value = json.loads(text)
+        except json.JSONDecodeError:
+            value = text.strip()
+        out.setdefault(step, {})[field] = value
+    return out
+
+
+_LOOK: dict[str, Any] = {
+    "as_json": Annotated[bool, typer.Option("--json", help="Data as JSON on stdout, all else on stderr.")],
+    "config": Annotated[
+        Path | None,
+        typer.Option(
+            "--config", metavar="FILE", callback=_config, is_eager=True, help="Settings file (TOML).", show_default=False
+        ),
+    ],
+    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")],
+    "verbose": Annotated[int, typer.Option("-v", "--verbose", count=True, metavar="", help="Say more; -vv all.")],
+}
+_WORK: dict[str, Any] = {
+    "dry_run": Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")],
+    "jobs": Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Threads.")],
+    "fail_fast": Annotated[bool, typer.Option("--fail-fast", help="Stop at the first frame that fails.")],
+}
+_DEFAULTS: dict[str, Any] = {
+    "as_json": False,
+    "config": None,
+    "quiet": False,
+    "verbose": 0,
+    "dry_run": False,
+    "jobs": 1,
+    "fail_fast": False,
+}
+
+
+def common(work: bool = False) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+    """Decorator: give a command ``(door, …)`` the common options, and open its `Door`.
+
+    Parameters
+    ----------
+    work : True for commands that write: adds ``--dry-run``, ``-j`` and ``--fail-fast``.
+    """
+    added = {**_LOOK, **_WORK} if work else dict(_LOOK)
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., None]:
+        hints = get_type_hints(function, include_extras=True)
+
+        def command(ctx: typer.Context, **values: Any) -> None:
+            shared = {key: values.pop(key) for key in added}
+            shared.pop("config")
+            origins = {
+                p.name: ctx.get_parameter_source(p.name).name.lower()  # type: ignore[union-attr]
+                for p in ctx.command.params
+                if p.name in values
+            }
+            with Door(command=ctx.command_path.split(" ", 1)[-1], origins=origins, **shared) as door:
+                function(door, **values)
+            if door.failures:
+                raise typer.Exit(1)
+
+        own = [p.replace(annotation=hints[n]) for n, p in inspect.signature(function).parameters.items() if n != "door"]
+        kind = inspect.Parameter.KEYWORD_ONLY
+        extra = [inspect.Parameter(n, kind, default=_DEFAULTS[n], annotation=a) for n, a in added.items()]
+        head = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
+        own = [p.replace(kind=kind) for p in own]
+        command.__signature__ = inspect.Signature([head, *own, *extra])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in (head, *own, *extra)}
+        command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
+        return command
+
+    return decorate
