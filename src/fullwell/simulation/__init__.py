@@ -1,1 +1,46 @@
-"""Scenes to raw frames through the physical order, with truth."""
+"""Simulation: scenes to raw frames, with the truth about them."""
+
+from fullwell.simulation.exposing import Simulated, simulate
+from fullwell.simulation.order import ORDER, SWITCHES
+from fullwell.simulation.presets import PRESETS, grid_detector, preset
+from fullwell.simulation.scenes import (
+    SCENES,
+    BiasScene,
+    DarkScene,
+    FlatScene,
+    Scene,
+    ScienceScene,
+    Star,
+    StarField,
+    dark_ladder,
+    field_series,
+    flat_pairs,
+    scene_of,
+)
+from fullwell.simulation.sensor import SensorConfig, SensorModel
+from fullwell.simulation.truth import Truth
+
+__all__ = [
+    "ORDER",
+    "PRESETS",
+    "SCENES",
+    "SWITCHES",
+    "BiasScene",
+    "DarkScene",
+    "FlatScene",
+    "Scene",
+    "ScienceScene",
+    "SensorConfig",
+    "SensorModel",
+    "Simulated",
+    "Star",
+    "StarField",
+    "Truth",
+    "dark_ladder",
+    "field_series",
+    "flat_pairs",
+    "grid_detector",
+    "preset",
+    "scene_of",
+    "simulate",
+]

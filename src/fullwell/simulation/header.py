@@ -1,0 +1,70 @@
+"""The header and the observation of a simulated frame: what a camera's computer would have written."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from fullwell.frames import Frame, Observation
+from fullwell.simulation.scenes import Scene
+from fullwell.simulation.sensor import SensorModel
+
+__all__ = ["describe"]
+
+START = datetime(2025, 1, 15)
+DAY = 20250115
+EPOCH = datetime(1858, 11, 17)
+IMAGE_TYPES = {"bias": "bias", "dark": "dark", "flat": "flat", "science": "object"}
+
+
+def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observation: Observation | None) -> None:
+    """Fill ``frame.metadata``, its comments and ``frame.observation`` in place; no gain is stated."""
+    given = observation or Observation(instrument="demo", seq_num=1)
+    day = given.day_obs or DAY
+    seq = max(given.seq_num, 0)
+    obs_id = given.obs_id or f"{day}_{seq:05d}"
+    begin = given.begin or (START + timedelta(seconds=60.0 * seq)).isoformat(timespec="milliseconds")
+    moment = datetime.fromisoformat(begin)
+    frame.observation = replace(
+        given,
+        detector=sensor.detector.name,
+        detector_id=sensor.detector.id,
+        exposure_id=given.exposure_id or day * 100000 + seq,
+        obs_id=obs_id,
+        day_obs=day,
+        seq_num=seq,
+        kind=scene.kind,
+        filter=scene.band,
+        band=scene.band,
+        exposure_time=scene.time,
+        dark_time=scene.collecting,
+        begin=begin,
+        mjd=(moment - EPOCH) / timedelta(days=1),
+        temperature=sensor.config.temperature,
+        set_temperature=sensor.config.temperature,
+        object=scene.object,
+    )
+    frame.source = obs_id
+    cards: dict[str, tuple[Any, str]] = {
+        "INSTRUME": (given.instrument, "camera"),
+        "DETNAME": (sensor.detector.name, "name of the detector"),
+        "DETECTOR": (sensor.detector.id, "number of the detector"),
+        "OBSID": (obs_id, "id of the exposure"),
+        "DAYOBS": (day, "day of observation, yyyymmdd"),
+        "SEQNUM": (seq, "number within the day"),
+        "IMAGETYP": (IMAGE_TYPES[scene.kind], "type of the exposure"),
+        "EXPTIME": (scene.time, "[s] shutter open"),
+        "DARKTIME": (scene.collecting, "[s] dark charge collected"),
+        "FILTER": (scene.band, "filter"),
+        "OBJECT": (scene.object or scene.kind, "what was observed"),
+        "DATE-OBS": (begin, "begin of the exposure"),
+        "TIMESYS": ("TAI", "time scale of DATE-OBS"),
+        "CCD-TEMP": (sensor.config.temperature, "[Celsius] temperature of the sensor"),
+        "SET-TEMP": (sensor.config.temperature, "[Celsius] temperature asked for"),
+        "BUNIT": ("adu", "unit of the pixels"),
+        "SIMSEED": (seed, "seed of the simulated exposure"),
+        "SIMSENS": (sensor.seed, "seed of the simulated sensor"),
+    }
+    frame.metadata.update({key: value for key, (value, _) in cards.items()})
+    frame.comments.update({key: text for key, (_, text) in cards.items()})

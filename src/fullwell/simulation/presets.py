@@ -1,0 +1,164 @@
+"""Sensors that need no description: `preset("demo")`, `preset("lsst-e2v")` …
+
+ideal       one amplifier of 256 x 256 without any fixed pattern: response 1, no dark, no bias pattern.
+guide       one amplifier, the effects of the CCD data reduction guide: bad columns, dark with hot pixels,
+            vignetting and dust.
+demo        the small camera of four amplifiers read at the four corners.
+lsst-e2v    16 amplifiers of 2002 x 512, 18 bits; typical numbers of an e2v sensor of the LSST camera.
+lsst-itl    16 amplifiers of 2000 x 509, the same for an ITL sensor.
+References  photon-transfer note 10.2 (gains, noise and turnoffs of both vendors).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fullwell.base.errors import UsageError
+from fullwell.cameras import Amplifier, Box, Detector, Orientation
+from fullwell.simulation.sensor import SensorConfig, SensorModel
+
+__all__ = ["PRESETS", "grid_detector", "preset"]
+
+IDEAL: dict[str, Any] = {
+    "spread": 0.0,
+    "level_spread": 0.0,
+    "level_drift": 0.0,
+    "ramp_exponential": 0.0,
+    "ramp_linear": 0.0,
+    "bias_pattern": 0.0,
+    "bias_columns": 0,
+    "dark_rate": 0.0,
+    "hot_fraction": 0.0,
+    "vignetting": 0.0,
+    "prnu": 0.0,
+    "dust": 0,
+    "rings": 0.0,
+    "dead_pixels": 0,
+    "dead_columns": 0,
+    "bright_columns": 0,
+    "full_well": 0.0,
+    "cosmic_rays": 0.0,
+}
+RUBIN: dict[str, Any] = {
+    "level": 24000.0,
+    "level_spread": 1500.0,
+    "level_drift": 2.0,
+    "ramp_exponential": 20.0,
+    "ramp_linear": 6.0,
+    "ramp_rows": 150.0,
+    "parallel_pattern": 2.0,
+    "dark_rate": 0.02,
+    "hot_fraction": 2e-5,
+    "hot_rate": 10.0,
+    "vignetting": 0.05,
+    "prnu": 0.006,
+    "dust": 8,
+    "dead_pixels": 200,
+    "dead_columns": 3,
+    "bright_columns": 3,
+    "nonlinearity": 0.004,
+    "crosstalk": 3e-4,
+    "bits": 18,
+    "cosmic_rays": 0.012,
+}
+
+
+def grid_detector(
+    columns: int,
+    rows: int,
+    data: tuple[int, int],
+    *,
+    prescan: int = 0,
+    serial: int = 0,
+    parallel: int = 0,
+    name: str = "S00",
+    **values: float,
+) -> Detector:
+    """A sensor of `columns` x `rows` (1 or 2) equal amplifiers, one raw image.
+
+    Parameters
+    ----------
+    data : (rows, columns) of data pixels of each amplifier.
+    prescan, serial : columns before and after the data; parallel : rows after the data.
+    values : gain, read_noise, saturation, suspect of all amplifiers.
+
+    With two rows the upper amplifiers are read at the top. In a row of amplifiers the right half is read from
+    the right when there are two of them, so that four amplifiers are read at the four corners.
+    """
+    if columns < 1 or rows not in (1, 2):
+        raise UsageError(f"{columns} x {rows} amplifiers cannot be laid out", remedy="one or two rows of amplifiers")
+    ny, nx = data
+    shape = (ny + parallel, prescan + nx + serial)
+    amps = []
+    for j in range(rows):
+        for i in range(columns):
+            turn = Orientation(flip_x=columns == 2 and i == 1, flip_y=j == 1)
+            amps.append(
+                Amplifier(
+                    f"C{j}{i}",
+                    shape,
+                    Box(prescan, 0, nx, ny),
+                    Box(i * shape[1], j * shape[0], shape[1], shape[0]),
+                    Box(i * nx, j * ny, nx, ny),
+                    prescan=Box(0, 0, prescan, shape[0]),
+                    serial_overscan=Box(prescan + nx, 0, serial, shape[0]),
+                    parallel_overscan=Box(prescan, ny, nx, parallel),
+                    raw_orientation=turn,
+                    orientation=turn,
+                    **values,
+                )
+            )
+    return Detector(name, 0, tuple(amps))
+
+
+def _rubin(data: tuple[int, int], serial: int, parallel: int, name: str, gain: float, noise: float) -> Detector:
+    return grid_detector(
+        8,
+        2,
+        data,
+        prescan=10,
+        serial=serial,
+        parallel=parallel,
+        name=name,
+        gain=gain,
+        read_noise=noise,
+        saturation=133000.0 / gain,
+    )
+
+
+def _detector(name: str) -> Detector:
+    if name == "lsst-e2v":
+        return _rubin((2002, 512), 54, 46, "E2V", 1.48, 5.3)
+    if name == "lsst-itl":
+        return _rubin((2000, 509), 64, 48, "ITL", 1.68, 6.3)
+    if name == "demo":
+        return grid_detector(2, 2, (256, 256), prescan=8, serial=32, parallel=16, gain=1.4, saturation=55000.0)
+    return grid_detector(1, 1, (256, 256), serial=32)
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "ideal": IDEAL,
+    "guide": {"bias_columns": 5, "bias_column_step": 80.0, "hot_fraction": 1e-4, "hot_rate": 500.0, "dust": 40},
+    "demo": {"crosstalk": 2e-4, "full_well": 100000.0, "hot_fraction": 2e-4, "spread": 0.1},
+    "lsst-e2v": {**RUBIN, "full_well": 133000.0},
+    "lsst-itl": {**RUBIN, "full_well": 129000.0},
+}
+"""Settings by name of the preset; what is not stated is the default of `SensorConfig`."""
+
+
+def preset(name: str, seed: int = 0, *, detector: Detector | None = None, **changes: Any) -> SensorModel:
+    """The sensor `name`, drawn with `seed`; `detector` replaces its geometry, `changes` its settings.
+
+    Raises
+    ------
+    UsageError
+        there is no such preset.
+    ConfigError
+        an unknown setting.
+    """
+    if name not in PRESETS:
+        raise UsageError(f"there is no sensor preset '{name}'", remedy=f"presets: {', '.join(PRESETS)}")
+    from fullwell.base.config import load
+
+    config = load(SensorConfig, {**PRESETS[name], **changes}, where=f"preset {name}")
+    return SensorModel.make(detector or _detector(name), seed, config)
