@@ -11,6 +11,7 @@ from fullwell.cameras import Detector
 from fullwell.conductor.block import Block
 from fullwell.conductor.layout import Layout
 from fullwell.conductor.placement import Placement, assembled, raw
+from fullwell.io.hot import MappedRaw
 from fullwell.kernels import transfer
 
 __all__ = ["ArraySource", "FrameSource", "MemorySink", "Sink", "Source", "gather", "scatter"]
@@ -50,6 +51,20 @@ class ArraySource:
     def of_image(cls, image: NDArray[Any], detector: Detector) -> ArraySource:
         """A raw image (ny, nx) of native byte order, not copied when contiguous."""
         return cls(np.ascontiguousarray(image).reshape(-1), raw(detector, image.shape))
+
+    @classmethod
+    def of_mapped(cls, mapped: MappedRaw) -> ArraySource:
+        """A raw file mapped by `io.hot`, one HDU or one per amplifier; decoded as blocks are filled."""
+        own = [Placement.of(s.shape, [s.box], [s.orientation], [s.size]) for s in mapped.segments]
+        first = np.array([s.first for s in mapped.segments], np.int64)
+        place = Placement(
+            mapped.segments[0].shape,
+            first + np.concatenate([p.offset for p in own]),
+            np.concatenate([p.row_step for p in own]),
+            np.concatenate([p.col_step for p in own]),
+            np.concatenate([p.height for p in own]),
+        )
+        return cls(mapped.flat, place, mapped.code)
 
     def load(self, block: Block) -> None:
         """Decode rows ``r0 … r1 - 1`` of all segments into ``block.image``."""

@@ -13,7 +13,17 @@ from numpy.typing import NDArray
 
 from fullwell.kernels.jit import kernel
 
-__all__ = ["NATIVE", "SWAP16", "SWAP16U", "SWAP32", "SWAPF32", "gather_rows", "load_rows", "store_rows", "store_swapped"]
+__all__ = [
+    "NATIVE",
+    "SWAP16",
+    "SWAP16U",
+    "SWAP32",
+    "SWAPF32",
+    "gather_rows",
+    "load_rows",
+    "store_rows",
+    "store_swapped",
+]
 
 NATIVE, SWAP16, SWAP16U, SWAP32, SWAPF32 = 0, 1, 2, 3, 4
 
@@ -49,7 +59,8 @@ def load_rows(
     """Fill ``out`` (n, C), float32, with rows ``first[a] … first[a] + n - 1`` of each amplifier a.
 
     `code` says how `flat` is stored: NATIVE numbers; SWAP16 big-endian int16; SWAP16U the same with
-    BZERO 32768; SWAP32 big-endian int32; SWAPF32 big-endian float32 (`flat` as uint32). Rows outside 0 … height[a] - 1 become 0.
+    BZERO 32768; SWAP32 big-endian int32; SWAPF32 big-endian float32 (`flat` as uint32).
+    Rows outside 0 … height[a] - 1 become 0.
     """
     for r in range(out.shape[0]):
         for a in range(start.size):
@@ -144,7 +155,7 @@ def store_rows(
     height: NDArray[np.int64],
     out: NDArray,
 ) -> None:
-    """Place ``block`` (n, C), rows ``first …`` of each amplifier, in the flat plane `out`; ``low … height - 1`` exist."""
+    """Place ``block`` (n, C), rows ``first …`` of each amplifier, in flat `out`; rows ``low … height - 1`` exist."""
     one = np.uint64(1)
     for a in range(start.size):
         n, s = np.uint64(max(width[a], 0)), np.uint64(start[a])

@@ -1,0 +1,130 @@
+"""A sink that writes finished blocks straight into a FITS file, so that no plane is ever whole in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.base.errors import GeometryError
+from fullwell.cameras import Detector
+from fullwell.conductor.block import Block
+from fullwell.conductor.layout import Layout
+from fullwell.io.hotwrite import MappedWriter
+from fullwell.kernels import transfer
+
+__all__ = ["HotSink", "why_not_tiles"]
+
+I8 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Band:
+    """Amplifiers side by side that fill the same rows of the image from edge to edge.
+
+    `start`, `width` : their columns in a block; `column` : where the first pixel read of a row lies in the
+    image; `step` : +1 or -1 along the row; `y0`, `height` : rows of the image; `down` : rows run downwards.
+    """
+
+    start: I8
+    width: I8
+    column: I8
+    step: I8
+    y0: int
+    height: int
+    down: bool
+
+
+def _bands(detector: Detector) -> list[_Band]:
+    """The bands of a detector; raises GeometryError where its amplifiers do not form any."""
+    groups: dict[tuple[int, int, bool], list[int]] = {}
+    for i, amp in enumerate(detector):
+        if amp.orientation.transpose:
+            raise GeometryError(f"amplifier {amp.name} reads along columns of the image")
+        groups.setdefault((amp.trimmed.y0, amp.trimmed.height, amp.orientation.flip_y), []).append(i)
+    layout = Layout(detector, "data")
+    amps = detector.amplifiers
+    bands = []
+    for (y0, height, down), members in groups.items():
+        spans = sorted((amps[i].trimmed.x0, amps[i].trimmed.x1) for i in members)
+        edges = [0, *(x1 for _, x1 in spans)]
+        if [x0 for x0, _ in spans] != edges[:-1] or edges[-1] != detector.box.width:
+            names = ", ".join(amps[i].name for i in members)
+            raise GeometryError(f"amplifiers {names} do not fill their rows from edge to edge")
+        turned = [amps[i].orientation.flip_x for i in members]
+        boxes = [amps[i].trimmed for i in members]
+        bands.append(
+            _Band(
+                layout.start[members],
+                layout.width[members],
+                np.array([b.x1 - 1 if t else b.x0 for b, t in zip(boxes, turned, strict=True)], np.int64),
+                np.where(turned, -1, 1).astype(np.int64),
+                y0,
+                height,
+                down,
+            )
+        )
+    if sum(b.height for b in bands) != detector.box.height:
+        raise GeometryError("the amplifiers do not fill the image")
+    return bands
+
+
+def why_not_tiles(detector: Detector) -> str:
+    """Why `HotSink` cannot be used for this detector; "" if it can."""
+    try:
+        _bands(detector)
+    except GeometryError as error:
+        return error.problem
+    return ""
+
+
+class HotSink:
+    """Finished blocks as tiles of the planes IMAGE, MASK, VARIANCE (and components by name) of a `MappedWriter`.
+
+    A plane that the writer does not have is dropped.
+
+    Raises
+    ------
+    GeometryError
+        the rows of a block are not whole rows of the image: use `MemorySink` and the general writer.
+    """
+
+    def __init__(self, detector: Detector, writer: MappedWriter) -> None:
+        try:
+            self.bands = _bands(detector)
+        except GeometryError as error:
+            raise GeometryError(
+                f"blocks cannot be written as tiles: {error.problem}",
+                where=f"detector {detector.name}",
+                remedy="collect the planes in memory (MemorySink) and write them with fullwell.io.write_frame",
+            ) from None
+        self.writer = writer
+        self.columns = detector.box.width
+
+    def store(self, block: Block) -> None:
+        """Swap, sum and write one finished block; safe from any thread."""
+        planes: dict[str, NDArray] = {"IMAGE": block.image, **block.components}
+        if "MASK" in self.writer:
+            planes["MASK"] = block.start_mask()
+        if "VARIANCE" in self.writer:
+            planes["VARIANCE"] = block.start_variance()
+        for name, array in planes.items():
+            if name in self.writer:
+                for band in self.bands:
+                    self._tile(block, band, name, array)
+
+    def _tile(self, block: Block, band: _Band, name: str, array: NDArray) -> None:
+        row = block.r0 - block.layout.data_rows[0]
+        n = min(block.n, band.height - row)
+        if n <= 0:
+            return
+        tile = block.buffers.get("tile", (n, self.columns), np.uint32)
+        nx = self.columns
+        row_step = np.full(band.start.size, -nx if band.down else nx, np.int64)
+        offset = band.column + (n - 1) * nx if band.down else band.column
+        total = transfer.store_swapped(
+            array[:n].view(np.uint32), band.start, band.width, offset, row_step, band.step, tile.reshape(-1)
+        )
+        y = band.y0 + (band.height - row - n if band.down else row)
+        self.writer.write_tile(name, y, tile, total)
