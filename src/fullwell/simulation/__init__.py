@@ -1,6 +1,8 @@
 """Simulation: scenes to raw frames, with the truth about them."""
 
 from fullwell.simulation.exposing import Simulated, simulate
+from fullwell.simulation.masters import exact_products, masters
+from fullwell.simulation.night import NightPlan, night
 from fullwell.simulation.order import ORDER, SWITCHES
 from fullwell.simulation.presets import PRESETS, grid_detector, preset
 from fullwell.simulation.scenes import (
@@ -28,6 +30,7 @@ __all__ = [
     "BiasScene",
     "DarkScene",
     "FlatScene",
+    "NightPlan",
     "Scene",
     "ScienceScene",
     "SensorConfig",
@@ -37,9 +40,12 @@ __all__ = [
     "StarField",
     "Truth",
     "dark_ladder",
+    "exact_products",
     "field_series",
     "flat_pairs",
     "grid_detector",
+    "masters",
+    "night",
     "preset",
     "scene_of",
     "simulate",

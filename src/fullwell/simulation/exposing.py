@@ -230,8 +230,8 @@ def electronics(
             offset += sensor.ramps[a]
             if streams is not None:
                 offset += np.float32(sensor.config.level_drift * streams("level", a).standard_normal())
-                rows = streams("rows", a).standard_normal(out.shape[0])
-                offset += (sensor.config.row_noise * rows).astype(np.float32)
+                rows = streams("rows", a).standard_normal(out.shape[0], dtype=np.float32)
+                offset += np.float32(sensor.config.row_noise) * rows
         noise = EMPTY
         if "read_noise" in on and streams is not None and sensor.read_noise[a] > 0:
             noise = streams("read_noise", a).standard_normal(out.shape, dtype=np.float32)

@@ -11,6 +11,7 @@ References  photon-transfer note 10.2 (gains, noise and turnoffs of both vendors
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fullwell.base.errors import UsageError
@@ -72,7 +73,10 @@ def grid_detector(
     serial: int = 0,
     parallel: int = 0,
     name: str = "S00",
-    **values: float,
+    gain: float = math.nan,
+    read_noise: float = math.nan,
+    saturation: float = math.nan,
+    suspect: float = math.nan,
 ) -> Detector:
     """A sensor of `columns` x `rows` (1 or 2) equal amplifiers, one raw image.
 
@@ -80,7 +84,7 @@ def grid_detector(
     ----------
     data : (rows, columns) of data pixels of each amplifier.
     prescan, serial : columns before and after the data; parallel : rows after the data.
-    values : gain, read_noise, saturation, suspect of all amplifiers.
+    gain, read_noise, saturation, suspect : of all amplifiers, NaN where the description states none.
 
     With two rows the upper amplifiers are read at the top. In a row of amplifiers the right half is read from
     the right when there are two of them, so that four amplifiers are read at the four corners.
@@ -105,7 +109,10 @@ def grid_detector(
                     parallel_overscan=Box(prescan, ny, nx, parallel),
                     raw_orientation=turn,
                     orientation=turn,
-                    **values,
+                    gain=gain,
+                    read_noise=read_noise,
+                    saturation=saturation,
+                    suspect=suspect,
                 )
             )
     return Detector(name, 0, tuple(amps))

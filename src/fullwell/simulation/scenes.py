@@ -46,8 +46,8 @@ class Scene(StepConfig):
 
     kind: ClassVar[str] = ""
 
-    time: float = Field(0.0, ge=0)
-    dark_time: float | None = Field(None, ge=0)
+    time: float = Field(default=0.0, ge=0)
+    dark_time: float | None = Field(default=None, ge=0)
     band: str = ""
     object: str = ""
 
@@ -80,9 +80,9 @@ class FlatScene(Scene):
 
     kind: ClassVar[str] = "flat"
 
-    level: float = Field(20000.0, ge=0)
+    level: float = Field(default=20000.0, ge=0)
     gradient: tuple[float, float] = (0.0, 0.0)
-    time: float = Field(1.0, ge=0)
+    time: float = Field(default=1.0, ge=0)
 
 
 class Star(StepConfig):
@@ -105,12 +105,12 @@ class StarField(StepConfig):
     seed : of the field, so that several exposures show the same stars.
     """
 
-    n: int = Field(40, ge=0)
-    flux_min: float = Field(300.0, gt=0)
-    flux_max: float = Field(30000.0, gt=0)
-    separation: float = Field(24.0, ge=0)
-    border: float = Field(16.0, ge=0)
-    seed: int = Field(1, ge=0)
+    n: int = Field(default=40, ge=0)
+    flux_min: float = Field(default=300.0, gt=0)
+    flux_max: float = Field(default=30000.0, gt=0)
+    separation: float = Field(default=24.0, ge=0)
+    border: float = Field(default=16.0, ge=0)
+    seed: int = Field(default=1, ge=0)
 
     def stars(self, shape: tuple[int, int]) -> tuple[Star, ...]:
         """The stars on a sensor of `shape` (ny, nx), brightest first."""
@@ -140,14 +140,14 @@ class ScienceScene(Scene):
 
     kind: ClassVar[str] = "science"
 
-    sky: float = Field(20.0, ge=0)
+    sky: float = Field(default=20.0, ge=0)
     gradient: tuple[float, float] = (0.0, 0.0)
     stars: StarField | tuple[Star, ...] = StarField()
     profile: Literal["moffat", "gaussian"] = "moffat"
-    fwhm: float = Field(3.5, gt=0)
-    beta: float = Field(3.5, gt=1)
+    fwhm: float = Field(default=3.5, gt=0)
+    beta: float = Field(default=3.5, gt=1)
     offset: tuple[float, float] = (0.0, 0.0)
-    time: float = Field(30.0, ge=0)
+    time: float = Field(default=30.0, ge=0)
     object: str = "field"
 
     def placed(self, shape: tuple[int, int]) -> tuple[Star, ...]:
