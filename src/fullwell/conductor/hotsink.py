@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,10 @@ from fullwell.base.errors import GeometryError
 from fullwell.cameras import Detector
 from fullwell.conductor.block import Block
 from fullwell.conductor.layout import Layout
-from fullwell.io.hotwrite import MappedWriter
 from fullwell.kernels import transfer
+
+if TYPE_CHECKING:
+    from fullwell.io.hotwrite import MappedWriter
 
 __all__ = ["HotSink", "why_not_tiles"]
 

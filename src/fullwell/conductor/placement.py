@@ -56,7 +56,7 @@ class Placement:
         """(n_amp,) zeros."""
         return np.zeros_like(self.offset)
 
-    @property
+    @cached_property
     def transposed(self) -> bool:
         """Whether rows of some amplifier run along columns of the array."""
         return bool(np.any(np.abs(self.col_step) != 1))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,16 @@ from fullwell.cameras import Detector
 from fullwell.conductor.block import Block
 from fullwell.conductor.layout import Layout
 from fullwell.conductor.placement import Placement, assembled, raw
-from fullwell.io.hot import MappedRaw
 from fullwell.kernels import transfer
 
+if TYPE_CHECKING:
+    from fullwell.io.hot import MappedRaw
+
 __all__ = ["ArraySource", "FrameSource", "MemorySink", "Sink", "Source", "gather", "scatter"]
+
+
+STREAMED = 1 << 22
+"""Bytes of a plane from which on blocks are stored past the cache: it would not stay there anyhow."""
 
 
 class Source(Protocol):
@@ -119,7 +125,16 @@ def scatter(
     height: NDArray[np.int64] | None = None,
 ) -> None:
     """Block rows ``row …`` into an assembled C-contiguous plane of the same type; rows ``low … height - 1`` exist."""
-    transfer.store_rows(
+    move, out = transfer.store_rows, plane.reshape(-1)
+    if (
+        plane.nbytes >= STREAMED
+        and array.dtype == plane.dtype
+        and plane.itemsize == 4
+        and not place.transposed
+        and array.flags.c_contiguous
+    ):
+        move, array, out = transfer.stream_rows, array.view(np.uint32), out.view(np.uint32)
+    move(
         array,
         layout.start,
         layout.width,
@@ -129,7 +144,7 @@ def scatter(
         row,
         place.zero if low is None else low,
         layout.data_height if height is None else height,
-        plane.reshape(-1),
+        out,
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.kernels.jit import kernel
+from fullwell.kernels.stream import fence, stream_row
 
 __all__ = [
     "NATIVE",
@@ -23,6 +24,7 @@ __all__ = [
     "load_rows",
     "store_rows",
     "store_swapped",
+    "stream_rows",
 ]
 
 NATIVE, SWAP16, SWAP16U, SWAP32, SWAPF32 = 0, 1, 2, 3, 4
@@ -176,6 +178,32 @@ def store_rows(
             else:
                 for c in range(width[a]):
                     out[at + c * step] = block[r, start[a] + c]
+
+
+@kernel
+def stream_rows(
+    block: NDArray,
+    start: NDArray[np.int64],
+    width: NDArray[np.int64],
+    offset: NDArray[np.int64],
+    row_step: NDArray[np.int64],
+    col_step: NDArray[np.int64],
+    first: int,
+    low: NDArray[np.int64],
+    height: NDArray[np.int64],
+    out: NDArray,
+) -> None:
+    """As `store_rows` for 32-bit pixels and column steps of 1 or -1, with stores past the cache."""
+    flat = block.reshape(-1)
+    columns = block.shape[1]
+    for a in range(start.size):
+        n, turned = width[a], col_step[a] == -1
+        for r in range(block.shape[0]):
+            y = first + r
+            if low[a] <= y < height[a] and n:
+                at = offset[a] + y * row_step[a] - (n - 1 if turned else 0)
+                stream_row(out, at, flat, r * columns + start[a], n, turned)
+    fence()  # type: ignore[call-arg]
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""FITS words: big-endian numbers to native ones and back, and the sum that the checksum standard asks for.
+"""FITS words: big-endian numbers to native ones and back.
 
 Arrays are flat and contiguous. Words are given as unsigned integers of their size, whatever they stand for.
 """
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fullwell.kernels.jit import kernel
 
-__all__ = ["decode16", "decode32", "sum_bytes"]
+__all__ = ["decode16", "decode32"]
 
 U2 = NDArray[np.uint16]
 U4 = NDArray[np.uint32]
@@ -36,18 +36,3 @@ def decode32(stored: U4, out: U4) -> None:
             | ((w >> np.uint32(8)) & np.uint32(0xFF00))
             | (w >> np.uint32(24))
         )
-
-
-@kernel
-def sum_bytes(stored: U4) -> int:
-    """Plain 64-bit sum of the big-endian words in `stored`, as `transfer.store_swapped` returns it."""
-    total = np.uint64(0)
-    for i in range(stored.size):
-        w = stored[i]
-        total += np.uint64(
-            (w << np.uint32(24))
-            | ((w & np.uint32(0xFF00)) << np.uint32(8))
-            | ((w >> np.uint32(8)) & np.uint32(0xFF00))
-            | (w >> np.uint32(24))
-        )
-    return int(total)
