@@ -4,7 +4,7 @@ from fullwell.simulation.exposing import Simulated, simulate
 from fullwell.simulation.masters import exact_products, masters
 from fullwell.simulation.night import NightPlan, night
 from fullwell.simulation.order import ORDER, SWITCHES
-from fullwell.simulation.presets import PRESETS, grid_detector, preset
+from fullwell.simulation.presets import PRESETS, grid_detector, sensor_of
 from fullwell.simulation.scenes import (
     SCENES,
     BiasScene,
@@ -20,7 +20,7 @@ from fullwell.simulation.scenes import (
     scene_of,
 )
 from fullwell.simulation.sensor import SensorConfig, SensorModel
-from fullwell.simulation.truth import Truth
+from fullwell.simulation.truth import Truth, write_truth
 
 __all__ = [
     "ORDER",
@@ -46,7 +46,8 @@ __all__ = [
     "grid_detector",
     "masters",
     "night",
-    "preset",
     "scene_of",
+    "sensor_of",
     "simulate",
+    "write_truth",
 ]

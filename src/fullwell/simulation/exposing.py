@@ -1,7 +1,7 @@
 """Simulate one exposure: from a scene and a sensor to a raw frame and the truth about it.
 
 Order        that of `simulation.order`: response, dark charge, shot noise, cosmic rays, defects, full well,
-             segments with prescan and overscan, bias pattern, non-linearity, parallel pattern, crosstalk,
+             bias pattern, segments with prescan and overscan, non-linearity, parallel pattern, crosstalk,
              read noise, gain, level and ramp, rounding and clipping.
 Noise        shot noise is Poisson; light of the sky, light of the stars and dark charge are drawn from streams of
              their own, which gives the same law as one draw of the sum. Read noise is normal and added before the
@@ -189,10 +189,7 @@ def _segment(sensor: SensorModel, a: int, charge: F4, on: frozenset[str]) -> F4:
     """The whole segment [electron]: charge and bias pattern in the data, bent, with the column offsets."""
     amp = sensor.detector.amplifiers[a]
     out = np.zeros(amp.shape, np.float32)
-    data = out[amp.data.slices]
-    data += charge
-    if "bias" in on:
-        data += sensor.readout(a, sensor.bias)
+    out[amp.data.slices] = charge + sensor.readout(a, sensor.bias) if "bias" in on else charge
     if "linearity" in on and np.any(sensor.linearity[a]):
         powers = sensor.gain[a] ** np.arange(1, sensor.linearity.shape[1] + 1)
         readout.bend(out, sensor.linearity[a] / powers)

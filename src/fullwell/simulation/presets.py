@@ -1,4 +1,4 @@
-"""Sensors that need no description: `preset("demo")`, `preset("lsst-e2v")` …
+"""Sensors that need no description: `sensor_of("demo")`, `sensor_of("lsst-e2v")` …
 
 ideal       one amplifier of 256 x 256 without any fixed pattern: response 1, no dark, no bias pattern.
 guide       one amplifier, the effects of the CCD data reduction guide: bad columns, dark with hot pixels,
@@ -18,7 +18,7 @@ from fullwell.base.errors import UsageError
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.simulation.sensor import SensorConfig, SensorModel
 
-__all__ = ["PRESETS", "grid_detector", "preset"]
+__all__ = ["PRESETS", "grid_detector", "sensor_of"]
 
 IDEAL: dict[str, Any] = {
     "spread": 0.0,
@@ -153,7 +153,7 @@ PRESETS: dict[str, dict[str, Any]] = {
 """Settings by name of the preset; what is not stated is the default of `SensorConfig`."""
 
 
-def preset(name: str, seed: int = 0, *, detector: Detector | None = None, **changes: Any) -> SensorModel:
+def sensor_of(name: str, seed: int = 0, *, detector: Detector | None = None, **changes: Any) -> SensorModel:
     """The sensor `name`, drawn with `seed`; `detector` replaces its geometry, `changes` its settings.
 
     Raises

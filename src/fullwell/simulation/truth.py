@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from fullwell.simulation.sensor import SensorModel
 if TYPE_CHECKING:
     from fullwell.simulation.exposing import Light
 
-__all__ = ["Truth"]
+__all__ = ["Truth", "write_truth"]
 
 F4 = NDArray[np.float32]
 
@@ -139,3 +140,26 @@ class Truth:
             "linearity": sensor.linearity.tolist(),
             "crosstalk": sensor.crosstalk.tolist(),
         }
+
+
+UNITS: dict[str, str] = {"scene": "electron", "dark": "electron", "bias": "electron", "mean_charge": "electron"}
+
+
+def write_truth(truth: Truth, path: str | os.PathLike[str], *, overwrite: bool = True) -> None:
+    """Write maps, star catalogue and numbers of `truth` as one FITS file (HDUs SCENE, FLAT, … STARS, NUMBERS).
+
+    Raises
+    ------
+    FileError
+        the file cannot be written.
+    """
+    from fullwell.io.truth import write_maps
+
+    write_maps(
+        path,
+        truth.images(),
+        table=truth.catalogue() if truth.light.catalogue else None,
+        numbers=truth.numbers(),
+        units={**UNITS, "noise_free": "adu"},
+        overwrite=overwrite,
+    )
