@@ -12,6 +12,7 @@ from fullwell.conductor import Exposure, Layout, Program, Stage, Workers
 from fullwell.conductor.store import ArraySource, MemorySink
 from fullwell.conductor.placement import Placement
 from fullwell.kernels import transfer
+from fullwell.products import Linearity
 from fullwell.effects import assembly, bias, dark, defects, flat, gain, linearity, overscan_serial, saturation, variance
 import fused
 
@@ -58,17 +59,17 @@ def main() -> None:
     d = rng.normal(0.1, 0.01, (H, C)).astype(np.float32)
     f = (1 / rng.normal(1, 0.01, (H, C))).astype(np.float32)
     bad = (rng.random((H, C)) < 1e-4).astype(np.uint8)
-    c01 = np.tile(np.array([1e-7, 1e-13], np.float32), (16, 1))
+    product = Linearity.same(det.names, "Polynomial", [1e-7, 1e-13])
     size = NY * NX
     place = Placement((NY * 16, NX), np.arange(16) * size, np.full(16, NX), np.ones(16, np.int64), np.full(16, NY))
     source = ArraySource(stored.reshape(-1), place, transfer.SWAP16U)
     exposure = Exposure(det, gain=det.values("gain"), read_noise=det.values("read_noise"), dark_time=30.0)
     g = exposure.gain.astype(np.float32)
     stages = [
-        Stage(overscan_serial.remove_block, overscan_serial.SerialOverscanConfig(method="mean")),
+        Stage(overscan_serial.remove_block, overscan_serial.SerialOverscanConfig(method="mean_per_row", clip=0)),
         Stage(saturation.flag_block, saturation.SaturationConfig()),
         Stage(gain.remove_block, gain.GainConfig()),
-        Stage(linearity.remove_block, None),
+        Stage(linearity.remove_block, linearity.LinearityConfig()),
         Stage(assembly.remove_block, None),
         Stage(bias.remove_block, bias.BiasConfig()),
         Stage(dark.remove_block, dark.DarkConfig()),
@@ -79,7 +80,7 @@ def main() -> None:
     digested = {
         "gain": g,
         "saturation": None,
-        "linearity": c01,
+        "linearity": linearity.digest(product, Layout(det), exposure),
         "bias": bias.BiasRows(b, None, None),
         "dark": dark.DarkRows(d, None, None),
         "defects": bad,
@@ -98,8 +99,8 @@ def main() -> None:
         d,
         f,
         bad,
-        c01[:, 0].copy(),
-        c01[:, 1].copy(),
+        (1e-7 / exposure.gain).astype(np.float32),
+        (1e-13 / exposure.gain**2).astype(np.float32),
         g,
         noise,
         sat,
