@@ -1,1 +1,28 @@
 """Files to objects and back; the only room that opens files."""
+
+from fullwell.io.atomic import atomic_path, sweep
+from fullwell.io.camerafile import read_camera
+from fullwell.io.ccddata import from_ccddata, to_ccddata
+from fullwell.io.framefile import write_frame
+from fullwell.io.keywords import output_header
+from fullwell.io.layout import frame_hdus
+from fullwell.io.productfile import read_product, write_product
+from fullwell.io.raw import write_raw
+from fullwell.io.reading import read, read_headers, read_series
+
+__all__ = [
+    "atomic_path",
+    "frame_hdus",
+    "from_ccddata",
+    "output_header",
+    "read",
+    "read_camera",
+    "read_headers",
+    "read_product",
+    "read_series",
+    "sweep",
+    "to_ccddata",
+    "write_frame",
+    "write_product",
+    "write_raw",
+]

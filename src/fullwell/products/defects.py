@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from fullwell.base.errors import FileError
 from fullwell.base.provenance import content_id
 from fullwell.cameras import Box
 from fullwell.products.base import Product
@@ -40,6 +41,40 @@ class Defects(Product):
         """Boxes that cover exactly the True pixels: vertical runs, neighbours of equal rows joined."""
         return cls(boxes=tuple(boxes_of(bad)), **more)
 
+    @classmethod
+    def of_boxes(cls, boxes: Iterable[Box], **more: Any) -> Defects:
+        """Defects of boxes that may overlap: these are cut into disjoint ones, others are kept as they are."""
+        given = [box for box in boxes if box.area]
+        if given and min(min(box.x0, box.y0) for box in given) >= 0:
+            shape = (max(box.y1 for box in given), max(box.x1 for box in given))
+            whole = cls(boxes=tuple(given)).mask(shape)
+            if int(np.count_nonzero(whole)) != sum(box.area for box in given):
+                return cls.from_mask(whole, **more)
+        return cls(boxes=tuple(given), **more)
+
+    @classmethod
+    def from_table(cls, table: Any, **more: Any) -> Defects:
+        """Defects of a table with the columns x0, y0, width, height (from 0), and code where there is one.
+
+        Raises
+        ------
+        FileError
+            a column is missing.
+        """
+        names = ("x0", "y0", "width", "height")
+        missing = [name for name in names if name not in table.colnames]
+        if missing:
+            raise FileError(
+                f"the defects lack the column {', '.join(missing)}",
+                where=more.get("source"),
+                remedy="the columns are x0, y0, width, height",
+            )
+        columns = [np.asarray(table[name]).tolist() for name in names]
+        boxes = [Box(int(x), int(y), int(w), int(h)) for x, y, w, h in zip(*columns, strict=True)]
+        if "code" in table.colnames:
+            return cls(boxes=tuple(boxes), codes=tuple(str(c) for c in table["code"]), **more)
+        return cls.of_boxes(boxes, **more)
+
     def mask(self, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """True inside the boxes; parts outside `shape` (ny, nx) are ignored."""
         out = np.zeros(shape, bool)
@@ -54,6 +89,8 @@ class Defects(Product):
         rows = [(b.x0, b.y0, b.width, b.height) for b in self.boxes]
         names = ("x0", "y0", "width", "height")
         table = Table(rows=rows, names=names, dtype=("i8",) * 4) if rows else Table(names=names, dtype=("i8",) * 4)
+        if self.codes:
+            table["code"] = list(self.codes)
         table.meta.update(OBSTYPE="defects", DEFECTS_VERSION="2.0", id=self.id, schema=self.schema)
         return table
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fullwell.base.errors import GeometryError
+from fullwell.base.errors import FileError, GeometryError
 from fullwell.base.provenance import content_id
 from fullwell.cameras import Detector
 from fullwell.products.base import Product
@@ -77,6 +77,40 @@ class Gain(Product):
             estimator="camera",
         )
 
+    @classmethod
+    def from_table(cls, table: Any, **more: Any) -> Gain:
+        """The product of a table with the columns amplifier and gain, and those of `to_table` where they are there.
+
+        Raises
+        ------
+        FileError
+            a column is missing.
+        """
+        missing = [name for name in ("amplifier", "gain") if name not in table.colnames]
+        if missing:
+            raise FileError(
+                f"the gains lack the column {', '.join(missing)}",
+                where=more.get("source"),
+                remedy="the columns are amplifier, gain [electron/adu], read_noise [electron] …",
+            )
+        amps = tuple(str(name) for name in table["amplifier"])
+
+        def column(name: str) -> NDArray[np.float64]:
+            if name not in table.colnames:
+                return np.full(len(amps), np.nan)
+            values = table[name]
+            filled = values.filled(np.nan) if hasattr(values, "filled") else values
+            return np.asarray(getattr(filled, "value", filled), np.float64)
+
+        names = ("gain", "gain_error", "gain_model_error", "read_noise", "read_noise_error")
+        values = {name: column(name) for name in (*names, "saturation", "suspect", "turnoff")}
+        meta = {str(key).lower(): value for key, value in table.meta.items()}
+        low, high = (
+            float(meta.get(key) if meta.get(key) is not None else "nan") for key in ("range_low", "range_high")
+        )
+        estimator = str(meta.get("estimator") or "file")
+        return cls(amps=amps, estimator=estimator, range=(low, high), **{**values, **more})
+
     def to_table(self) -> Any:
         """An astropy table, one row per amplifier, with units."""
         from astropy.table import QTable
@@ -97,4 +131,7 @@ class Gain(Product):
             table[label] = getattr(self, label)
             table[label].unit = unit
         table.meta.update(schema=self.schema, version=self.version, estimator=self.estimator, id=self.id)
+        for key, value in zip(("range_low", "range_high"), self.range, strict=True):
+            if np.isfinite(value):
+                table.meta[key] = float(value)
         return table
