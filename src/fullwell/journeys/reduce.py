@@ -1,0 +1,294 @@
+"""The observer's journey: a folder of frames in, calibrated science frames and a report out."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fullwell.base.errors import FullwellError, UsageError
+from fullwell.base.progress import progress
+from fullwell.base.provenance import content_id
+from fullwell.frames import Frame
+from fullwell.journeys.calibrate import Calibrations, Desk, calibrate
+from fullwell.journeys.night import Item, Night, ReduceOptions, scan
+from fullwell.products import Product
+
+__all__ = ["FrameResult", "ReduceResult", "run"]
+
+JOB_KEY = "FWJOB"
+CALIBRATION_KINDS = ("bias", "dark", "flat", "defects")
+
+
+@dataclass
+class FrameResult:
+    """What became of one science frame.
+
+    Parameters
+    ----------
+    name : of the raw file; output : path of the reduced frame, None where it failed.
+    state : "done", "kept" (it was there already, made of the same inputs) or "failed".
+    products : role -> id of what was applied; left_out : step -> reason.
+    sky : median of the good pixels; noise : their scatter from pixel to pixel; expected : root of the median variance,
+        all in `unit`.
+    """
+
+    name: str
+    output: Path | None = None
+    state: str = "done"
+    unit: str = ""
+    products: dict[str, str] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    sky: float = float("nan")
+    noise: float = float("nan")
+    expected: float = float("nan")
+    error: FullwellError | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row as JSON types; measured numbers as {"value", "error", "unit"}."""
+        return {
+            "name": self.name,
+            "output": None if self.output is None else str(self.output),
+            "state": self.state,
+            "products": self.products,
+            "left_out": self.left_out,
+            "sky": {"value": self.sky, "error": None, "unit": self.unit},
+            "noise": {"value": self.noise, "error": None, "unit": self.unit},
+            "expected_noise": {"value": self.expected, "error": None, "unit": self.unit},
+            "error": None if self.error is None else str(self.error),
+        }
+
+
+@dataclass
+class ReduceResult:
+    """Everything that a run made and found."""
+
+    folder: Path
+    out: Path
+    options: ReduceOptions
+    night: Night
+    calibrations: list[Calibrations] = field(default_factory=list)
+    products: dict[str, Path] = field(default_factory=dict)
+    frames: list[FrameResult] = field(default_factory=list)
+    report: Path | None = None
+    seconds: float = 0.0
+
+    @property
+    def ok(self) -> bool:
+        """Whether every file could be read and every science frame was reduced."""
+        broken = self.night.failed or any(c.failed for c in self.calibrations)
+        return not broken and all(f.state != "failed" for f in self.frames)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON types."""
+        return {
+            "folder": str(self.folder),
+            "out": str(self.out),
+            "report": None if self.report is None else str(self.report),
+            "seconds": self.seconds,
+            "files": [
+                {"name": i.name, "kind": i.kind, "why": i.why, "filter": i.observation.filter} for i in self.night.items
+            ],
+            "unreadable": {p.name: str(e) for p, e in self.night.failed.items()},
+            "ignored": {p.name: why for p, why in self.night.ignored.items()},
+            "calibrations": {name: str(path) for name, path in self.products.items()},
+            "gain": [_gain_rows(c) for c in self.calibrations],
+            "notes": [note for c in self.calibrations for note in c.notes],
+            "frames": [f.to_dict() for f in self.frames],
+        }
+
+
+def run(
+    folder: Path | str,
+    out: Path | str,
+    options: ReduceOptions | None = None,
+    *,
+    jobs: int = 1,
+    dry_run: bool = False,
+) -> ReduceResult:
+    """Reduce a folder of frames.
+
+    Parameters
+    ----------
+    folder : with raw frames of any camera; nothing is written there.
+    out : folder for the reduced frames, ``calib/`` and ``report.html``; made where it is not there.
+    options : what the headers do not say.
+    jobs : frames at a time.
+    dry_run : only say which file is what and which calibrations would be made.
+
+    Returns
+    -------
+    ReduceResult
+        a frame that failed has its error there and does not stop the others.
+
+    Raises
+    ------
+    UsageError
+        nothing to reduce, or files of unknown kind.
+    FileError
+        `out` cannot be written.
+    """
+    from fullwell import io
+
+    begin = time.monotonic()
+    options = options or ReduceOptions()
+    folder, out = Path(folder), Path(out)
+    if out.resolve() == folder.resolve():
+        raise UsageError("the output folder is the folder of the raw frames", remedy="give another folder with -o")
+    night = scan(folder, options)
+    result = ReduceResult(folder, out, options, night)
+    if dry_run:
+        return result
+    io.make_folder(out)
+    io.make_folder(out / "calib")
+    desk = Desk(options, jobs)
+    for setup in night.setups:
+        made = calibrate(night, setup, desk)
+        result.calibrations.append(made)
+        _write_products(made, result, len(night.setups) > 1)
+    _science(result, desk, jobs)
+    result.seconds = time.monotonic() - begin
+    _write_report(result)
+    return result
+
+
+def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> None:
+    from fullwell import io
+
+    every: list[Product] = [*made.bias, *made.dark, *made.flat, *made.defects]
+    if made.gain is not None:
+        every.append(made.gain)
+    for product in every:
+        name = _product_name(product, made, every, many)
+        suffix = ".fits" if product.kind in ("bias", "dark", "flat") else ".ecsv"
+        path = result.out / "calib" / f"{name}{suffix}"
+        io.write_product(product, path)
+        result.products[name] = path
+
+
+def _product_name(product: Product, made: Calibrations, every: list[Product], many: bool) -> str:
+    """Kind, filter of a flat, temperature where it tells two apart, set-up where there are several."""
+    obs = product.observation
+    parts: list[str] = [product.kind]
+    if product.kind == "flat" and obs.filter:
+        parts.append(obs.filter)
+    if sum(p.kind == product.kind for p in every) > 1 and product.kind != "flat":
+        t = obs.set_temperature if np.isfinite(obs.set_temperature) else obs.temperature
+        parts.append(f"{t:+.0f}C")
+    if many:
+        s = made.setup
+        parts += [s.instrument, s.detector, f"{s.binning[0]}x{s.binning[1]}", s.readout_mode, s.gain_setting]
+    return re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(p for p in parts if p)).strip("_")
+
+
+def _science(result: ReduceResult, desk: Desk, jobs: int) -> None:
+    tasks = [(item, made) for made in result.calibrations for item in result.night.of("science", made.setup)]
+    names = [item.path for item, _ in tasks]
+    outputs = dict(zip(names, _outputs(names, result.out), strict=True))
+
+    def work(task: tuple[Item, Calibrations]) -> FrameResult:
+        return _one(task[0], task[1], outputs[task[0].path], desk)
+
+    if jobs == 1 or desk.options.fail_fast:
+        for task in progress(tasks, "science frames"):
+            result.frames.append(work(task))
+            if desk.options.fail_fast and result.frames[-1].error is not None:
+                raise result.frames[-1].error
+        return
+    with ThreadPoolExecutor(jobs) as pool:
+        result.frames += list(progress(pool.map(work, tasks), "science frames", len(tasks)))
+
+
+def _outputs(paths: Iterable[Path], out: Path) -> list[Path]:
+    """One output path per raw file: the name without its suffixes, made unique."""
+    seen: dict[str, int] = {}
+    made = []
+    for path in paths:
+        stem = re.sub(r"\.(fits?|fts|fz|gz|png|tiff?)$", "", path.name, flags=re.I)
+        stem = re.sub(r"\.(fits?|fts)$", "", stem, flags=re.I)
+        n = seen[stem] = seen.get(stem, 0) + 1
+        made.append(out / (f"{stem}.fits" if n == 1 else f"{stem}_{n}.fits"))
+    return made
+
+
+def _one(item: Item, made: Calibrations, output: Path, desk: Desk) -> FrameResult:
+    from fullwell import __version__, io
+
+    result = FrameResult(item.name)
+    try:
+        raw = desk.read(item)
+        products = made.for_frame(raw, CALIBRATION_KINDS, desk.options.accept)
+        result.products = {role: p.id for role, p in products.items()}
+        settings = desk.options.model_dump(mode="json", include={"off", "settings", "components", "compress"})
+        job = content_id(_digest(item.path), sorted(result.products.items()), settings, __version__)
+        if output.exists() and _job_of(output) == job:
+            result.state, done = "kept", io.read(output)
+        else:
+            done = desk.correct(raw, products, "generic")
+            done = replace(done, metadata={**done.metadata, JOB_KEY: job, "FWRAW": item.name})
+            io.write_frame(done, output, compress=desk.options.compress)
+        result.output = output
+        _measure(done, result)
+    except FullwellError as err:
+        result.state, result.error = "failed", err
+    return result
+
+
+def _job_of(path: Path) -> str:
+    from fullwell import io
+
+    try:
+        return str(io.read_headers(path).primary.get(JOB_KEY, ""))
+    except FullwellError:
+        return ""
+
+
+def _digest(path: Path) -> str:
+    """Hash of the file as it is stored."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
+
+
+def _measure(frame: Frame, result: FrameResult) -> None:
+    """Sky, scatter from pixel to pixel, and what the variance says it should be."""
+    result.unit = frame.unit
+    result.left_out = {r.step: r.note for r in frame.history if r.state == "left out"}
+    ok = frame.good()
+    if not ok.any() or frame.variance is None:
+        return
+    image = frame.image.array
+    result.sky = float(np.median(image[ok]))
+    pair = ok[:, 1:] & ok[:, :-1]
+    if pair.any():
+        step = (image[:, 1:] - image[:, :-1])[pair]
+        result.noise = float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2))
+    result.expected = float(np.sqrt(np.median(frame.variance.array[ok])))
+
+
+def _gain_rows(made: Calibrations) -> dict[str, Any]:
+    gain = made.gain
+    if gain is None:
+        return {"setup": str(made.setup), "estimator": "none", "amplifiers": []}
+    rows = []
+    for i, amp in enumerate(gain.amps):
+        rows.append(
+            {
+                "name": amp,
+                "gain": {"value": gain.gain[i], "error": gain.gain_error[i], "unit": "electron/adu"},
+                "read_noise": {"value": gain.read_noise[i], "error": gain.read_noise_error[i], "unit": "electron"},
+            }
+        )
+    return {"setup": str(made.setup), "estimator": gain.estimator, "amplifiers": rows}
+
+
+def _write_report(result: ReduceResult) -> None:
+    from fullwell.journeys.summary import write_reduce_report
+
+    result.report = write_reduce_report(result)
