@@ -3,6 +3,7 @@
 from fullwell.io.atomic import atomic_path, sweep
 from fullwell.io.camerafile import read_camera
 from fullwell.io.ccddata import from_ccddata, to_ccddata
+from fullwell.io.folders import file_digest, make_folder
 from fullwell.io.framefile import write_frame
 from fullwell.io.keywords import output_header
 from fullwell.io.layout import frame_hdus
@@ -12,8 +13,10 @@ from fullwell.io.reading import read, read_headers, read_series
 
 __all__ = [
     "atomic_path",
+    "file_digest",
     "frame_hdus",
     "from_ccddata",
+    "make_folder",
     "output_header",
     "read",
     "read_camera",

@@ -35,6 +35,7 @@ class Calibrations:
     dark: list[Dark] = field(default_factory=list)
     flat: list[Flat] = field(default_factory=list)
     defects: list[Defects] = field(default_factory=list)
+    pairs: int = 0
     notes: list[str] = field(default_factory=list)
     used: dict[str, str] = field(default_factory=dict)
     failed: dict[str, FullwellError] = field(default_factory=dict)
@@ -199,6 +200,7 @@ def _gain(
     pairs = flat_pairs(flats)
     if pairs:
         gain = pair_gain(pairs, noise=noise or None)
+        made.pairs = len(pairs)
         made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
         if header is not None and math.isfinite(header.header_gain):
             off = float(np.median(gain.gain)) / header.header_gain - 1
@@ -277,7 +279,8 @@ def flat_pairs(flats: Sequence[Frame], mismatch: float = 0.1) -> list[tuple[Fram
 def _build_bias(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_bias
 
-    frames = _corrected(night.of("bias", setup), desk, made, made.for_frame_gain(), "bias")
+    products: dict[str, Product] = {} if made.gain is None else {"gain": made.gain}
+    frames = _corrected(night.of("bias", setup), desk, made, products, "bias")
     for group in _by_temperature(frames):
         made.bias.append(build_bias(group))
     if not frames:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import time
 from collections.abc import Iterable
@@ -227,7 +226,7 @@ def _one(item: Item, made: Calibrations, output: Path, desk: Desk) -> FrameResul
         products = made.for_frame(raw, CALIBRATION_KINDS, desk.options.accept)
         result.products = {role: p.id for role, p in products.items()}
         settings = desk.options.model_dump(mode="json", include={"off", "settings", "components", "compress"})
-        job = content_id(_digest(item.path), sorted(result.products.items()), settings, __version__)
+        job = content_id(io.file_digest(item.path), sorted(result.products.items()), settings, __version__)
         if output.exists() and _job_of(output) == job:
             result.state, done = "kept", io.read(output)
         else:
@@ -248,12 +247,6 @@ def _job_of(path: Path) -> str:
         return str(io.read_headers(path).primary.get(JOB_KEY, ""))
     except FullwellError:
         return ""
-
-
-def _digest(path: Path) -> str:
-    """Hash of the file as it is stored."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "blake2b").hexdigest()[:32]
 
 
 def _measure(frame: Frame, result: FrameResult) -> None:
