@@ -1,144 +1,152 @@
-"""The chain of separate steps against its fused twin: does the conductor's design stand?"""
+"""The chain of separate steps against its fused twin: does the conductor's design stand?
+
+Run as a script it prints the ratio for the block sizes given: ``python benchmarks/chain.py 16 32 64 --two``.
+"""
 
 from __future__ import annotations
 
 import sys
-import time
+from typing import Any
 
-import numpy as np
-
-from fullwell.cameras import Amplifier, Box, Detector, Orientation
-from fullwell.conductor import Exposure, Layout, Program, Stage, Workers
-from fullwell.conductor.store import ArraySource, MemorySink
-from fullwell.conductor.placement import Placement
-from fullwell.kernels import transfer
-from fullwell.products import Linearity
-from fullwell.effects import assembly, bias, dark, defects, flat, gain, linearity, overscan_serial, saturation, variance
 import fused
+import numpy as np
+from harness import Result, at_least, at_most, informative, interleave, quietly
+from scene import COLUMNS, HEIGHT, PRESCAN, SKIP, TIME, WIDTH, Scene
 
-NY, NX, H, W, PRE = 2048, 576, 2000, 509, 3
+import fullwell.effects as _effects
+from fullwell.conductor import STEPS, StepConfig, Workers
+from fullwell.conductor.program import BLOCK_ROWS
+from fullwell.conductor.store import MemorySink
+
+PLAIN = (
+    "overscan_serial saturation gain linearity assemble bias dark defects variance flat"  # in the order of the recipe
+)
+__all__ = ["_effects", "family", "plain_steps"]
 
 
-def detector() -> Detector:
-    amps = []
-    for i in range(16):
-        top = i < 8
-        col = i if top else 15 - i
-        turn = Orientation(flip_x=top, flip_y=top)
-        amps.append(
-            Amplifier(
-                f"C{i:02d}",
-                (NY, NX),
-                Box(PRE, 0, W, H),
-                Box(NX * col, NY * top, NX, NY),
-                Box(W * col, H * top, W, H),
-                Box(0, 0, PRE, NY),
-                Box(PRE + W, 0, NX - PRE - W, NY),
-                Box(PRE, H, W, NY - H),
-                turn,
-                turn,
-                gain=1.5,
-                read_noise=6.0,
-                saturation=60000.0,
+def plain_steps(**overscan: Any) -> dict[str, StepConfig]:
+    """The plain steps with a mean overscan per row."""
+    given = {"overscan_serial": {"method": "mean_per_row", "clip": 0.0, **overscan}}
+    return {name: STEPS[name].config(**given.get(name, {})) for name in PLAIN.split()}
+
+
+def twin_arguments(scene: Scene) -> tuple[Any, ...]:
+    """What both twins take, up to the output planes."""
+    digested, det = scene.digested, scene.detector
+    c = digested["linearity"].curves[0].coefficients
+    gain = det.values("gain")
+    scaled = (c / gain[:, None] ** np.arange(1, 3)).astype(np.float32)
+    return (
+        scene.stored,
+        PRESCAN,
+        WIDTH,
+        PRESCAN + WIDTH + SKIP,
+        COLUMNS - PRESCAN - WIDTH - 2 * SKIP,
+        digested["bias"].image,
+        digested["dark"].image,
+        digested["flat"].inverse,
+        scene.bad,
+        scaled[:, 0].copy(),
+        scaled[:, 1].copy(),
+        gain.astype(np.float32),
+        det.values("read_noise").astype(np.float32),
+        det.values("saturation").astype(np.float32),
+        np.float32(TIME),
+    )
+
+
+def planes(scene: Scene) -> list[np.ndarray]:
+    """Image, variance and mask in memory that is in use already."""
+    return [np.ones(scene.detector.box.shape, t) for t in (np.float32, np.float32, np.uint32)]
+
+
+def measure(scene: Scene, sizes: list[int], two: bool = False, rounds: int = 9) -> dict[str, Any]:
+    """Timings of copy, twins and chains; checks that all compute the same."""
+    workers = {1: Workers(1), 2: Workers(2)}
+    out, past = planes(scene), planes(scene)
+    args = twin_arguments(scene)
+    exposure, source, sink = scene.exposure(), scene.source(), MemorySink(scene.detector)
+    src, dst = np.ones(out[0].size, np.float32), np.ones(out[0].size, np.float32)
+    shape = scene.detector.box.shape
+    cases: dict[str, Any] = {
+        "copy": lambda: np.copyto(dst, src),
+        "twin": lambda: fused.plain(*args, 0, HEIGHT, shape, *out),
+        "streaming twin": lambda: fused.streamed(*args, 0, HEIGHT, shape, *past),
+    }
+    for rows in sizes:
+        program = scene.program(plain_steps(), source, rows, exposure)
+        for n in (1, 2) if two else (1,):
+            cases[f"chain {rows} x {n}"] = lambda p=program, n=n: (
+                p.prepare(source, exposure, scene.digested),
+                p.run(source, sink, exposure, workers[n]),
             )
+    times = interleave(cases, rounds)
+    for got, want, other in zip((sink.image, sink.variance, sink.mask), out, past, strict=True):
+        np.testing.assert_allclose(got, want, rtol=3e-5, atol=2e-3)
+        np.testing.assert_array_equal(want, other)
+    return times
+
+
+def two_threads(scene: Scene) -> Result:
+    """The twin on two halves of the frame at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    out, args, shape = planes(scene), twin_arguments(scene), scene.detector.box.shape
+    half = out[0].size // 2
+    src, dst = np.ones(half * 2, np.float32), np.ones(half * 2, np.float32)
+    with ThreadPoolExecutor(2) as pool:
+
+        def both(work: Any) -> None:
+            for job in [pool.submit(work, i) for i in range(2)]:
+                job.result()
+
+        middle = HEIGHT // 2
+        times = interleave(
+            {
+                "copy": lambda: both(
+                    lambda i: np.copyto(dst[i * half : (i + 1) * half], src[i * half : (i + 1) * half])
+                ),
+                "twin": lambda: both(lambda i: fused.streamed(*args, i * middle, (i + 1) * middle, shape, *out)),
+            },
+            7,
         )
-    return Detector("bench", 0, tuple(amps))
+    share = bandwidth(times, scene, "twin", wall=True)
+    return at_least("T4 fused twin, two threads", share, "copyto on two threads, bytes per second (wall)", 0.75)
 
 
-TWO = "--two" in sys.argv
+def bandwidth(times: dict[str, Any], scene: Scene, name: str, wall: bool = False) -> float:
+    """Bytes of the twin (27 a pixel: 2 + 4 + 4 + 4 + 1 in, 12 out) over those of copyto, per second."""
+    pixels = scene.detector.box.area
+    kind = "wall" if wall else "cpu"
+    return pixels * 27 / getattr(times[name], kind) / (pixels * 8 / getattr(times["copy"], kind))
+
+
+def family(scene: Scene) -> list[Result]:
+    """The figures of this family."""
+    times = measure(scene, [BLOCK_ROWS])
+    chain = times[f"chain {BLOCK_ROWS} x 1"].cpu
+    return [
+        at_most("chain of plain steps", chain / times["twin"].cpu, "fused twin", 1.4),
+        informative(
+            "chain of plain steps, streaming twin", chain / times["streaming twin"].cpu, "twin, streaming stores"
+        ),
+        at_least("T4 fused twin", bandwidth(times, scene, "twin"), "copyto, bytes per second", 0.45),
+        informative("T4 streaming twin", bandwidth(times, scene, "streaming twin"), "copyto, bytes per second"),
+        quietly(lambda: two_threads(scene)),
+    ]
 
 
 def main() -> None:
-    rng = np.random.default_rng(1)
-    det = detector()
-    raw = rng.normal(2000, 30, (16, NY, NX)).astype(np.uint16)
-    stored = (raw ^ 0x8000).astype(">u2").view(np.uint16)
-    data = Layout(det, "data")
-    C = data.columns
-    b = rng.normal(0, 1, (H, C)).astype(np.float32)
-    d = rng.normal(0.1, 0.01, (H, C)).astype(np.float32)
-    f = (1 / rng.normal(1, 0.01, (H, C))).astype(np.float32)
-    bad = (rng.random((H, C)) < 1e-4).astype(np.uint8)
-    product = Linearity.same(det.names, "Polynomial", [1e-7, 1e-13])
-    size = NY * NX
-    place = Placement((NY * 16, NX), np.arange(16) * size, np.full(16, NX), np.ones(16, np.int64), np.full(16, NY))
-    source = ArraySource(stored.reshape(-1), place, transfer.SWAP16U)
-    exposure = Exposure(det, gain=det.values("gain"), read_noise=det.values("read_noise"), dark_time=30.0)
-    g = exposure.gain.astype(np.float32)
-    stages = [
-        Stage(overscan_serial.remove_block, overscan_serial.SerialOverscanConfig(method="mean_per_row", clip=0)),
-        Stage(saturation.flag_block, saturation.SaturationConfig()),
-        Stage(gain.remove_block, gain.GainConfig()),
-        Stage(linearity.remove_block, linearity.LinearityConfig()),
-        Stage(assembly.remove_block, None),
-        Stage(bias.remove_block, bias.BiasConfig()),
-        Stage(dark.remove_block, dark.DarkConfig()),
-        Stage(defects.flag_block, defects.DefectsConfig()),
-        Stage(variance.flag_block, variance.VarianceConfig()),
-        Stage(flat.remove_block, flat.FlatConfig()),
-    ]
-    digested = {
-        "gain": g,
-        "saturation": None,
-        "linearity": linearity.digest(product, Layout(det), exposure),
-        "bias": bias.BiasRows(b, None, None),
-        "dark": dark.DarkRows(d, None, None),
-        "defects": bad,
-        "flat": flat.FlatRows(f, flat.EMPTY, None),
-    }
-    sink = MemorySink(det)
-    out = [np.zeros(det.box.shape, t) for t in (np.float32, np.float32, np.uint32)]
-    noise, sat = exposure.read_noise.astype(np.float32), det.values("saturation").astype(np.float32)
-    args = (
-        stored,
-        PRE,
-        W,
-        PRE + W + 3,
-        NX - PRE - W - 6,
-        b,
-        d,
-        f,
-        bad,
-        (1e-7 / exposure.gain).astype(np.float32),
-        (1e-13 / exposure.gain**2).astype(np.float32),
-        g,
-        noise,
-        sat,
-        np.float32(30),
-        0,
-        H,
-        det.box.shape,
-        *out,
-    )
-    one, two = Workers(1), Workers(2)
-    src, dst = np.ones(H * C, np.float32), np.ones(H * C, np.float32)
-    times: dict[str, list[float]] = {}
-
-    def clock(name, work):
-        t, c = time.perf_counter(), time.process_time()
-        work()
-        times.setdefault(name, []).append(time.process_time() - c)
-        times.setdefault(name + " wall", []).append(time.perf_counter() - t)
-
-    programs = {}
-    for rows in [int(r) for r in sys.argv[1:] if r.isdigit()] or [8, 16, 32, 64]:
-        programs[rows] = Program([Stage(s.step, s.config) for s in stages], Layout(det), rows)
-        programs[rows].prepare(source, exposure, digested)
-    for i in range(12):
-        clock("copy", lambda: np.copyto(dst, src))
-        clock("twin", lambda: fused.plain(*args))
-        for rows, p in programs.items():
-            clock(f"chain {rows}", lambda: p.run(source, sink, exposure, one))
-            clock(f"chain2 {rows}", lambda: p.run(source, sink, exposure, two)) if TWO else None
-        if i < 2:
-            times.clear()
-    for a, o in zip((sink.image, sink.variance, sink.mask), out):
-        print("max difference", np.max(np.abs(a.astype(float) - o)))
-    med = {k: float(np.median(v)) for k, v in times.items()}
-    for k, v in med.items():
-        print(f"{k:18s} {v * 1e3:7.1f} ms  {v / med['twin']:.2f}")
-    bw = src.nbytes * 2 / med["copy"]
-    print("twin bandwidth fraction", (H * C * 27) / med["twin"] / bw)
+    """Ratios for block sizes from the command line."""
+    sizes = [int(a) for a in sys.argv[1:] if a.isdigit()] or [BLOCK_ROWS]
+    scene = Scene()
+    times = measure(scene, sizes, "--two" in sys.argv)
+    for name, t in times.items():
+        print(
+            f"{name:16s} cpu {t.cpu * 1e3:6.1f}  wall {t.wall * 1e3:6.1f} ms  chain/twin {t.cpu / times['twin'].cpu:.2f}"
+        )
+    print(f"twin: {bandwidth(times, scene, 'twin'):.2f} of copy bandwidth")
 
 
-main()
+if __name__ == "__main__":
+    main()
