@@ -116,7 +116,13 @@ def _cache() -> Check:
     hits = sum(getattr(arith.subtract_plane, "stats", None).cache_hits.values()) if _compiled(arith) else 0  # type: ignore[union-attr]
     where = getattr(getattr(arith.subtract_plane, "stats", None), "cache_path", None)
     ok = bool((block == -1).all())
-    state = "from the cache" if hits else "compiled now; the next start finds it" if where else "no cache folder is writable"
+    state = (
+        "from the cache"
+        if hits
+        else "compiled now; the next start finds it"
+        if where
+        else "no cache folder is writable"
+    )
     return {"name": "compiled kernels", "ok": ok, "note": f"{state}, {seconds:.2f} s, {where or '-'}"}
 
 

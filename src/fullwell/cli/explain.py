@@ -143,7 +143,9 @@ def _recipe(name: str) -> Entry:
     from fullwell.recipes import RECIPES
 
     recipe = RECIPES[name]
-    strict = "A missing product is an error." if recipe.strict else "A step without its product is left out and recorded."
+    strict = (
+        "A missing product is an error." if recipe.strict else "A step without its product is left out and recorded."
+    )
     return {"kind": "recipe", "name": name, "text": f"{recipe.about}\n{strict}\n\nOrder: {' > '.join(recipe.steps)}"}
 
 
@@ -159,5 +161,6 @@ def _error(code: str) -> Entry:
         raise UsageError(f"no error has the code {code}", remedy=f"the ranges are {known}")
     name, span, summary = min(hits, key=lambda row: row[1].count("x"))
     doc = inspect.cleandoc(getattr(errors, name).__doc__ or "")
-    text = f"{doc}\n\nClass fullwell.base.errors.{name}, codes {span}: {summary}.\nThe message says where, and what to try."
+    place = f"Class fullwell.base.errors.{name}, codes {span}: {summary}."
+    text = f"{doc}\n\n{place}\nThe message says where, and what to try."
     return {"kind": "error", "name": code, "text": text}

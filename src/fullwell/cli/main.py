@@ -107,6 +107,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         import traceback
 
         traceback.print_exc()
-        print("\nThis is a mistake in fullwell. Please report it with the output of 'fullwell doctor'.", file=sys.stderr)
+        print(
+            "\nThis is a mistake in fullwell. Please report it with the output of 'fullwell doctor'.", file=sys.stderr
+        )
         return 2
     return 0

@@ -71,7 +71,9 @@ def _table(ctx: typer.Context, path: Path) -> dict[str, Any]:
             near = difflib.get_close_matches(key, known, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"see 'fullwell {' '.join(names)} --help'"
             raise ConfigError(
-                f"unknown option '{key}' of '{' '.join(names)}'", where=f"{path}, table [{'.'.join(names)}]", remedy=hint
+                f"unknown option '{key}' of '{' '.join(names)}'",
+                where=f"{path}, table [{'.'.join(names)}]",
+                remedy=hint,
             )
         out[name] = _flat(value) if name == "sets" else value
     return out
@@ -119,7 +121,12 @@ _LOOK: dict[str, Any] = {
     "config": Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="FILE", callback=_config, is_eager=True, help="Settings file (TOML).", show_default=False
+            "--config",
+            metavar="FILE",
+            callback=_config,
+            is_eager=True,
+            help="Settings file (TOML).",
+            show_default=False,
         ),
     ],
     "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")],

@@ -6,7 +6,6 @@ in our own words, counts frames that failed, and prints tables, or with ``--json
 
 from __future__ import annotations
 
-import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,39 +13,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
-__all__ = ["Door", "number", "plain", "significant"]
+from fullwell.base.numbers import number, plain, significant, with_error
 
-
-def number(value: float, error: float | None = None, unit: str = "") -> dict[str, Any]:
-    """A measured number as JSON gives it: {"value", "error", "unit"}."""
-    return {"value": value, "error": error, "unit": unit}
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON types: paths as text, arrays as lists, NaN and infinities as null."""
-    if isinstance(value, Mapping):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (str, bool, int)) or value is None:
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if hasattr(value, "tolist"):
-        return plain(value.tolist())
-    if isinstance(value, Iterable):
-        return [plain(v) for v in value]
-    return str(value)
-
-
-def significant(value: float | None, digits: int = 5) -> str:
-    """A number for people: `digits` significant digits, no exponent between 1e-4 and 1e6, "-" for none."""
-    if value is None or not math.isfinite(value):
-        return "-"
-    if value == 0:
-        return "0"
-    if not 1e-4 <= abs(value) < 1e7:
-        return f"{value:.{digits - 1}e}"
-    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:.{places}f}"
+__all__ = ["Door", "number", "plain", "significant", "with_error"]
 
 
 @dataclass
@@ -155,7 +124,10 @@ class Door:
             print(title)
         widths = [max(len(str(c)) for c in (columns[j], *(line[j] for line in cells))) for j in range(len(columns))]
         for line in ([str(c) for c in columns], *cells):
-            parts = [c.rjust(w) if _numbers(cells, j) else c.ljust(w) for j, (c, w) in enumerate(zip(line, widths))]
+            parts = [
+                c.rjust(w) if _numbers(cells, j) else c.ljust(w)
+                for j, (c, w) in enumerate(zip(line, widths, strict=True))
+            ]
             print("  ".join(parts).rstrip())
 
     @contextmanager

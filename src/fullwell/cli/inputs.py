@@ -1,0 +1,187 @@
+"""What commands take in common: calibration products by option, output names, cameras, frames that are being read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fullwell.cameras import Detector
+    from fullwell.products import Product
+
+__all__ = [
+    "CameraName",
+    "Gains",
+    "Off",
+    "Overscan",
+    "ProductFile",
+    "ReadNoise",
+    "Trim",
+    "camera",
+    "output_of",
+    "products",
+    "stated",
+    "with_gain",
+]
+
+ProductFile = Annotated[Path | None, typer.Option(metavar="FILE", show_default=False)]
+Gains = Annotated[
+    str | None,
+    typer.Option(
+        "--gain",
+        metavar="FILE|G|AMP=G,...",
+        help="Gain product, one number for all amplifiers, or one for each [electron/adu].",
+        show_default=False,
+    ),
+]
+ReadNoise = Annotated[
+    float | None,
+    typer.Option("--read-noise", metavar="N", min=0, help="Of all amplifiers [electron].", show_default=False),
+]
+CameraName = Annotated[
+    str | None,
+    typer.Option(
+        "--camera",
+        metavar="NAME|FILE",
+        help="Shipped camera or camera file; by default from the headers.",
+        show_default=False,
+    ),
+]
+Overscan = Annotated[
+    str | None,
+    typer.Option(
+        "--overscan", metavar="SECTION|auto|none", help="FITS section of the serial overscan.", show_default=False
+    ),
+]
+Trim = Annotated[
+    str | None,
+    typer.Option("--trim", metavar="SECTION|auto|none", help="FITS section of the pixels to keep.", show_default=False),
+]
+Off = Annotated[
+    list[str] | None,
+    typer.Option("--off", metavar="STEP", help="Leave this step out; may be repeated.", show_default=False),
+]
+
+
+def camera(name: str | None) -> Any:
+    """The instrument of `--camera`: a shipped name, or a camera file where it has a suffix; None for None."""
+    if name is None:
+        return None
+    from fullwell import instruments, io
+
+    return io.read_camera(name) if Path(name).suffix or "/" in name else instruments.get(name)
+
+
+def stated(**values: Any) -> Any:
+    """`CameraOptions` of what the line states; fields that are None are left to the headers. None if all are."""
+    given = {key: value for key, value in values.items() if value is not None}
+    if not given:
+        return None
+    from fullwell.base.config import load
+    from fullwell.instruments.options import CameraOptions
+
+    return load(CameraOptions, given, where="command line")
+
+
+def products(**files: Path | None) -> dict[str, Product]:
+    """Read role -> product; roles without a file are left out.
+
+    Raises
+    ------
+    UsageError
+        a file holds a product of another kind than its option says.
+    FileError
+    """
+    from fullwell import io
+    from fullwell.base.errors import UsageError
+
+    out = {}
+    for role, path in files.items():
+        if path is None:
+            continue
+        product = io.read_product(path)
+        if product.kind != role:
+            raise UsageError(
+                f"--{role} is given a {product.kind}", where=str(path), remedy=f"give it as --{product.kind} {path}"
+            )
+        out[role] = product
+    return out
+
+
+def with_gain(given: str | None, read_noise: float | None, detector: Detector | None) -> Product | None:
+    """The gain of ``--gain`` and ``--read-noise`` as a product, for the amplifiers of `detector`.
+
+    A path is read; ``1.5`` holds for all amplifiers; ``C00=1.5,C01=1.6`` names them.
+
+    Raises
+    ------
+    UsageError
+        no such file and not a number; an amplifier that the detector has not, or one without a gain.
+    """
+    import numpy as np
+
+    from fullwell.base.errors import UsageError
+    from fullwell.products import Gain
+
+    if given is None and read_noise is None:
+        return None
+    if given is not None and Path(given).is_file():
+        return products(gain=Path(given))["gain"]
+    names = detector.names if detector is not None else ("A",)
+    values = dict.fromkeys(names, float("nan")) if given is None else _numbers(given, names)
+    missing = [name for name in names if name not in values]
+    if missing:
+        raise UsageError(
+            f"--gain says nothing of amplifier {missing[0]}", remedy="name all of them, or give one number"
+        )
+    noise = np.full(len(names), np.nan if read_noise is None else read_noise)
+    nan = np.full(len(names), np.nan)
+    gains = np.array([values[name] for name in names])
+    return Gain(amps=names, gain=gains, gain_error=nan, read_noise=noise, read_noise_error=nan, estimator="option")
+
+
+def _numbers(text: str, names: tuple[str, ...]) -> dict[str, float]:
+    from fullwell.base.errors import UsageError
+
+    out = {}
+    for part in text.split(","):
+        name, equals, value = part.rpartition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--gain '{text}' is neither a file nor a number",
+                remedy="--gain gain.ecsv, --gain 1.5 or --gain A=1.5,B=1.6",
+            ) from None
+        if not 0 < number < float("inf"):
+            raise UsageError(f"a gain of {value} cannot be", where=f"--gain {text}", remedy="electron/adu, above 0")
+        if equals and name.strip() not in names:
+            raise UsageError(f"there is no amplifier '{name.strip()}'", where=f"--gain {text}", remedy=", ".join(names))
+        out.update({name.strip(): number} if equals else dict.fromkeys(names, number))
+    return out
+
+
+def output_of(path: Path, folder: Path, inputs: Iterable[Path] = ()) -> Path:
+    """``folder/name.fits`` for an input file, whatever its suffix; never one of the inputs.
+
+    Raises
+    ------
+    UsageError
+        the output would replace an input.
+    """
+    from fullwell.base.errors import UsageError
+
+    name = path.name
+    for suffix in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts", ".png", ".tiff", ".tif"):
+        name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
+    out = folder / f"{name}.fits"
+    if out.resolve() in {p.resolve() for p in (path, *inputs)}:
+        raise UsageError(
+            "the output would replace an input file",
+            where=str(out),
+            remedy="give another folder with -o; raw data stay",
+        )
+    return out

@@ -1,0 +1,160 @@
+"""`fullwell isr FILE... -o DIR`: instrument signature removal of single frames."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fullwell.cli.inputs import (
+    CameraName,
+    Gains,
+    Off,
+    Overscan,
+    ProductFile,
+    ReadNoise,
+    Trim,
+    camera,
+    output_of,
+    products,
+    stated,
+    with_gain,
+)
+from fullwell.cli.options import Files, OutFolder, Sets, common, parse_sets
+from fullwell.cli.output import Door
+
+if TYPE_CHECKING:
+    from fullwell.frames import Frame
+    from fullwell.products import Product
+
+app = typer.Typer()
+
+Recipe = Annotated[
+    str, typer.Option("--recipe", metavar="NAME", help="Order of the steps; 'fullwell steps' lists them.")
+]
+Components = Annotated[bool, typer.Option("--variance-components", help="Keep the parts of the variance as planes.")]
+Compress = Annotated[bool, typer.Option("--compress", help="Write tile-compressed, without loss.")]
+
+
+@app.command(epilog="Example: fullwell isr raw/*.fits --bias bias.fits --flat flat.fits --gain gain.ecsv -o done")
+@common(work=True)
+def isr(
+    door: Door,
+    files: Files,
+    output: OutFolder,
+    bias: ProductFile = None,
+    dark: ProductFile = None,
+    flat: ProductFile = None,
+    defects: ProductFile = None,
+    crosstalk: ProductFile = None,
+    linearity: ProductFile = None,
+    gain: Gains = None,
+    read_noise: ReadNoise = None,
+    camera_name: CameraName = None,
+    overscan: Overscan = None,
+    trim: Trim = None,
+    recipe: Recipe = "auto",
+    sets: Sets = None,
+    off: Off = None,
+    variance_components: Components = False,
+    compress: Compress = False,
+) -> None:
+    """Correct single frames: image in electron (adu where no gain is known), variance, mask, history."""
+    from fullwell.base.progress import progress
+    from fullwell.conductor import Digests, Workers
+
+    roles = products(bias=bias, dark=dark, flat=flat, defects=defects, crosstalk=crosstalk, linearity=linearity)
+    settings, instrument = parse_sets(sets), camera(camera_name)
+    told = stated(overscan=overscan, trim=trim)
+    workers, digests, done = Workers(door.jobs), Digests(), []
+    outputs = {path: output_of(path, output, files) for path in files}
+    _distinct(outputs)
+    for path in progress(files, "ISR"):
+        with door.guard(str(path)):
+            from fullwell import io
+            from fullwell.reduction import isr as correct
+
+            frame = io.read(path, instrument=instrument, options=told)
+            given = _with(roles, with_gain(gain, read_noise, frame.detector))
+            if door.dry_run:
+                done.append(_plan(door, path, outputs[path], frame, given, recipe, settings, off or []))
+                continue
+            result = correct(
+                frame,
+                given,
+                recipe=recipe,
+                settings=settings,
+                off=off or (),
+                workers=workers,
+                keep_components=variance_components,
+                digests=digests,
+            )
+            output.mkdir(parents=True, exist_ok=True)
+            io.write_frame(result, outputs[path], compress=compress)
+            done.append(_report(door, path, outputs[path], result))
+    door.give(files=done, recipe=recipe, options=dict(door.origins))
+
+
+def _with(roles: Mapping[str, Product], gain: Product | None) -> dict[str, Product]:
+    return dict(roles) if gain is None else {**roles, "gain": gain}
+
+
+def _distinct(outputs: Mapping[Path, Path]) -> None:
+    """Two inputs of one name would write one file: an error, before anything is done."""
+    from fullwell.base.errors import UsageError
+
+    seen: dict[Path, Path] = {}
+    for path, out in outputs.items():
+        if out in seen:
+            raise UsageError(
+                f"{seen[out]} and {path} would both be written as {out.name}",
+                where=str(out.parent),
+                remedy="correct them in two calls with two output folders",
+            )
+        seen[out] = path
+
+
+def _report(door: Door, path: Path, out: Path, frame: Frame) -> dict[str, Any]:
+    skipped = [r for r in frame.history if r.state != "done"]
+    done = [r.step for r in frame.history if r.state == "done"]
+    door.say(f"{path} -> {out} [{frame.unit}]: {', '.join(done)}")
+    for record in skipped:
+        door.note(f"  {record.step}: {record.state}{f', {record.note}' if record.note else ''}")
+    return {
+        "input": str(path),
+        "output": str(out),
+        "unit": frame.unit,
+        "history": [
+            {"step": r.step, "state": r.state, "note": r.note, "inputs": dict(r.inputs)} for r in frame.history
+        ],
+        "mask": frame.mask.counts() if frame.mask is not None else {},
+    }
+
+
+def _plan(
+    door: Door,
+    path: Path,
+    out: Path,
+    frame: Frame,
+    given: dict[str, Product],
+    recipe: str,
+    settings: Mapping[str, Mapping[str, Any]],
+    off: list[str],
+) -> dict[str, Any]:
+    """What would be done to one frame, as a table."""
+    from fullwell.recipes import RECIPES
+    from fullwell.reduction import plan
+    from fullwell.reduction.isr import _with_gain as nominal
+
+    order = RECIPES["generic" if recipe == "auto" else recipe]
+    roles = nominal(dict(given), frame.detector) if frame.detector is not None else dict(given)
+    planned = plan(order, frame, roles, settings, off)
+    rows = [
+        [p.step.name, p.state, (p.product.source or p.product.id[:8]) if p.product is not None else "-", p.note]
+        for p in planned
+    ]
+    door.table(("step", "state", "product", "note"), rows, title=f"{path} -> {out}, recipe {order.name}")
+    keys = ("step", "state", "product", "note")
+    return {"input": str(path), "output": str(out), "plan": [dict(zip(keys, row, strict=True)) for row in rows]}
