@@ -242,7 +242,7 @@ def test_a_night_has_all_its_frames_once() -> None:
         "science_g": 3,
         "science_r": 3,
     }
-    ids = [done.frame.observation.exposure_id for done in frames.values()]
+    ids = [done.frame.observation.obs_id for done in frames.values()]
     assert len(set(ids)) == len(ids)
     times = [done.frame.observation.mjd for done in frames.values()]
     assert times == sorted(times)
@@ -269,6 +269,7 @@ def test_truth_is_written_whole(tmp_path: Path) -> None:
     write_truth(done.truth, tmp_path / "t.fits")
     with fits.open(tmp_path / "t.fits", checksum=True) as hdus:
         np.testing.assert_array_equal(hdus["SCENE"].data, done.truth.scene)
+        assert [hdus["STARS"].header[f"TUNIT{i}"] for i in (2, 3)] == ["pix", "electron / s"]
         assert len(hdus["STARS"].data) == len(done.truth.light.catalogue)
         assert "gain" in list(hdus["NUMBERS"].data["key"])
     assert [p.name for p in tmp_path.iterdir()] == ["t.fits"]
@@ -279,3 +280,23 @@ def test_a_geometry_alone_gives_a_default_sensor() -> None:
     model = SensorModel.make(detector)
     a = simulate(BiasScene(), detector, seed=1).frame.image.array
     assert np.array_equal(a, simulate(BiasScene(), model, seed=1).frame.image.array)
+
+
+@pytest.mark.parametrize("name", ["demo", "lsst-e2v"])
+def test_the_header_is_read_back_as_the_frame_says(name: str) -> None:
+    """Small frames of the preset's header: the instrument is recognised and finds the same ids, times and kind."""
+    from dataclasses import fields
+
+    from fullwell import instruments
+
+    sensor = sensor_of(name, bias_pattern=0.0, dark_rate=0.0, hot_fraction=0.0)
+    frame = simulate(BiasScene(), sensor, seed=1).frame
+    headers = instruments.FileHeaders(
+        "x.fits", (instruments.HduHeader(0, "", frame.metadata, frame.shape, str(frame.image.dtype)),)
+    )
+    found = instruments.identify(headers)
+    assert found.name == frame.observation.instrument
+    read = found.observation(headers)
+    for item in fields(read):
+        if item.name not in ("sources", "header_gain", "header_read_noise", "group", "reason"):
+            assert getattr(read, item.name) == getattr(frame.observation, item.name), item.name

@@ -49,8 +49,12 @@ def write_maps(
             hdu.header["BUNIT"] = units[name]
         hdus.append(hdu)
     if table is not None:
-        hdus.append(fits.table_to_hdu(table))
+        plain = Table({name: np.asarray(table[name]) for name in table.colnames})
+        hdus.append(fits.table_to_hdu(plain))
         hdus[-1].name = table_name
+        for i, name in enumerate(table.colnames, 1):
+            if table[name].unit is not None:
+                hdus[-1].header[f"TUNIT{i}"] = str(table[name].unit)
     if numbers:
         rows = [(key, json.dumps(value)) for key, value in numbers.items()]
         hdus.append(fits.table_to_hdu(Table(rows=rows, names=("key", "value"))))

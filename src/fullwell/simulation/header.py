@@ -10,7 +10,7 @@ from fullwell.frames import Frame, Observation
 from fullwell.simulation.scenes import Scene
 from fullwell.simulation.sensor import SensorModel
 
-__all__ = ["describe"]
+__all__ = ["describe", "instrument_of"]
 
 START = datetime(2025, 1, 15)
 DAY = 20250115
@@ -20,7 +20,7 @@ IMAGE_TYPES = {"bias": "bias", "dark": "dark", "flat": "flat", "science": "objec
 
 def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observation: Observation | None) -> None:
     """Fill ``frame.metadata``, its comments and ``frame.observation`` in place; no gain is stated."""
-    given = observation or Observation(instrument="demo", seq_num=1)
+    given = observation or Observation(instrument=instrument_of(sensor), seq_num=1)
     day = given.day_obs or DAY
     seq = max(given.seq_num, 0)
     obs_id = given.obs_id or f"{day}_{seq:05d}"
@@ -30,7 +30,7 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         given,
         detector=sensor.detector.name,
         detector_id=sensor.detector.id,
-        exposure_id=given.exposure_id or day * 100000 + seq,
+        exposure_id=given.exposure_id or _exposure_id(sensor, day, seq),
         obs_id=obs_id,
         day_obs=day,
         seq_num=seq,
@@ -43,11 +43,11 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         mjd=(moment - EPOCH) / timedelta(days=1),
         temperature=sensor.config.temperature,
         set_temperature=sensor.config.temperature,
-        object=scene.object,
+        object=scene.object or scene.kind,
     )
     frame.source = obs_id
     cards: dict[str, tuple[Any, str]] = {
-        "INSTRUME": (given.instrument, "camera"),
+        "INSTRUME": ("simulated", "camera"),
         "DETNAME": (sensor.detector.name, "name of the detector"),
         "DETECTOR": (sensor.detector.id, "number of the detector"),
         "OBSID": (obs_id, "id of the exposure"),
@@ -63,8 +63,24 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         "CCD-TEMP": (sensor.config.temperature, "[Celsius] temperature of the sensor"),
         "SET-TEMP": (sensor.config.temperature, "[Celsius] temperature asked for"),
         "BUNIT": ("adu", "unit of the pixels"),
+        **{key: (value, "") for key, value in sensor.cards.items()},
         "SIMSEED": (seed, "seed of the simulated exposure"),
         "SIMSENS": (sensor.seed, "seed of the simulated sensor"),
     }
     frame.metadata.update({key: value for key, (value, _) in cards.items()})
     frame.comments.update({key: text for key, (_, text) in cards.items()})
+
+
+def instrument_of(sensor: SensorModel) -> str:
+    """The instrument by whose rules the frame's header is read."""
+    name = str(sensor.cards.get("INSTRUME", "simulated"))
+    return {"LSSTCamSim": "lsstcam", "demo": "demo"}.get(name, "generic")
+
+
+def _exposure_id(sensor: SensorModel, day: int, seq: int) -> int:
+    """The integer id that the header gives: cameras of the Rubin family have one, others 0."""
+    if "CONTRLLR" not in sensor.cards:
+        return 0
+    from fullwell.instruments.rubin import exposure_id
+
+    return exposure_id(day, seq, str(sensor.cards["CONTRLLR"]))

@@ -12,7 +12,7 @@ from pydantic import Field
 from fullwell.base.config import StepConfig
 from fullwell.frames import Observation
 from fullwell.simulation.exposing import Simulated, simulate
-from fullwell.simulation.header import DAY, START
+from fullwell.simulation.header import DAY, START, instrument_of
 from fullwell.simulation.scenes import BiasScene, DarkScene, FlatScene, Scene, ScienceScene, StarField, flat_pairs
 from fullwell.simulation.sensor import SensorModel
 from fullwell.simulation.streams import child_seed
@@ -84,7 +84,7 @@ def scenes_of(plan: NightPlan, seed: int) -> Iterator[tuple[str, Scene]]:
 
 
 def night(
-    sensor: SensorModel, *, seed: int, plan: NightPlan | None = None, instrument: str = "demo", workers: int = 2
+    sensor: SensorModel, *, seed: int, plan: NightPlan | None = None, workers: int = 2
 ) -> Iterator[tuple[str, Simulated]]:
     """All exposures of a night, one at a time: (file name without suffix, simulated).
 
@@ -92,11 +92,10 @@ def night(
     ----------
     seed : of the night; exposure i has the seed ``child_seed(seed, "exposure", i)``, so that any of them can be
         made again alone.
-    instrument : name that the header states.
     """
     plan = plan or NightPlan()
     clock = START
-    base = Observation(instrument=instrument, day_obs=plan.day_obs)
+    base = Observation(instrument=instrument_of(sensor), day_obs=plan.day_obs)
     for i, (label, scene) in enumerate(scenes_of(plan, seed)):
         obs = replace(base, seq_num=i + 1, begin=clock.isoformat(timespec="milliseconds"))
         clock += timedelta(seconds=scene.collecting + 5.0)

@@ -4,8 +4,9 @@ ideal       one amplifier of 256 x 256 without any fixed pattern: response 1, no
 guide       one amplifier, the effects of the CCD data reduction guide: bad columns, dark with hot pixels,
             vignetting and dust.
 demo        the small camera of four amplifiers read at the four corners.
-lsst-e2v    16 amplifiers of 2002 x 512, 18 bits; typical numbers of an e2v sensor of the LSST camera.
-lsst-itl    16 amplifiers of 2000 x 509, the same for an ITL sensor.
+lsst-e2v    16 amplifiers of 2002 x 512, 18 bits, detector R22_S11 of the instrument lsstcam;
+            typical numbers of an e2v sensor of the LSST camera.
+lsst-itl    16 amplifiers of 2000 x 509, R02_S11, the same for an ITL sensor.
 References  photon-transfer note 10.2 (gains, noise and turnoffs of both vendors).
 """
 
@@ -18,7 +19,7 @@ from fullwell.base.errors import UsageError
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.simulation.sensor import SensorConfig, SensorModel
 
-__all__ = ["PRESETS", "grid_detector", "sensor_of"]
+__all__ = ["PRESETS", "grid_detector", "preset", "sensor_of"]
 
 IDEAL: dict[str, Any] = {
     "spread": 0.0,
@@ -118,35 +119,50 @@ def grid_detector(
     return Detector(name, 0, tuple(amps))
 
 
-def _rubin(data: tuple[int, int], serial: int, parallel: int, name: str, gain: float, noise: float) -> Detector:
-    return grid_detector(
-        8,
-        2,
-        data,
-        prescan=10,
-        serial=serial,
-        parallel=parallel,
-        name=name,
-        gain=gain,
-        read_noise=noise,
-        saturation=133000.0 / gain,
-    )
+def _rubin(name: str, gain: float, noise: float, full_well: float) -> Detector:
+    from fullwell import instruments
+
+    camera = instruments.get("lsstcam").camera
+    assert camera is not None
+    detector = camera[name]
+    values = {"gain": gain, "read_noise": noise, "saturation": full_well / gain}
+    return detector.with_values(**{k: dict.fromkeys(detector.names, v) for k, v in values.items()})
 
 
 def _detector(name: str) -> Detector:
     if name == "lsst-e2v":
-        return _rubin((2002, 512), 54, 46, "E2V", 1.48, 5.3)
+        return _rubin("R22_S11", 1.48, 5.3, 133000.0)
     if name == "lsst-itl":
-        return _rubin((2000, 509), 64, 48, "ITL", 1.68, 6.3)
+        return _rubin("R02_S11", 1.68, 6.3, 129000.0)
     if name == "demo":
-        return grid_detector(2, 2, (256, 256), prescan=8, serial=32, parallel=16, gain=1.4, saturation=55000.0)
+        from fullwell import instruments
+
+        camera = instruments.get("demo").camera
+        assert camera is not None
+        return camera.detectors[0]
     return grid_detector(1, 1, (256, 256), serial=32)
+
+
+def _cards(name: str, detector: Detector) -> dict[str, Any]:
+    """Header cards by which the files of the preset's camera are recognised."""
+    if name == "demo":
+        return {"INSTRUME": "demo"}
+    if not name.startswith("lsst"):
+        return {"INSTRUME": "simulated"}
+    raft, _, slot = detector.name.partition("_")
+    return {
+        "INSTRUME": "LSSTCamSim",
+        "RAFTBAY": raft,
+        "CCDSLOT": slot,
+        "CCD_MANU": detector.physical_type,
+        "CONTRLLR": "S",
+    }
 
 
 PRESETS: dict[str, dict[str, Any]] = {
     "ideal": IDEAL,
     "guide": {"bias_columns": 5, "bias_column_step": 80.0, "hot_fraction": 1e-4, "hot_rate": 500.0, "dust": 40},
-    "demo": {"crosstalk": 2e-4, "full_well": 100000.0, "hot_fraction": 2e-4, "spread": 0.1},
+    "demo": {"crosstalk": 2e-4, "full_well": 120000.0, "hot_fraction": 2e-4, "spread": 0.1},
     "lsst-e2v": {**RUBIN, "full_well": 133000.0},
     "lsst-itl": {**RUBIN, "full_well": 129000.0},
 }
@@ -168,4 +184,10 @@ def sensor_of(name: str, seed: int = 0, *, detector: Detector | None = None, **c
     from fullwell.base.config import load
 
     config = load(SensorConfig, {**PRESETS[name], **changes}, where=f"preset {name}")
-    return SensorModel.make(detector or _detector(name), seed, config)
+    geometry = detector or _detector(name)
+    cards = {} if detector is not None else _cards(name, geometry)
+    return SensorModel.make(geometry, seed, config, cards=cards)
+
+
+preset = sensor_of
+"""The same under the name of its argument."""

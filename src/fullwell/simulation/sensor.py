@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import threading
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,6 +106,7 @@ class SensorModel:
     bias [electron] : the pattern left in each pixel; dark [electron/s]; codes : of `maps.CODES`, 0 good.
     hot : pixels of the lognormal tail.
     ramps [adu] : one (rows,) array per amplifier; columns [electron] : one (data columns,) array per amplifier.
+    cards : header cards of the camera (INSTRUME …).
     """
 
     detector: Detector
@@ -120,12 +123,20 @@ class SensorModel:
     codes: NDArray[np.uint8]
     ramps: tuple[F4, ...]
     columns: tuple[F4, ...]
+    cards: Mapping[str, Any] = field(default_factory=dict)
     _flats: dict[str, F4] = field(default_factory=dict, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @classmethod
-    def make(cls, detector: Detector, seed: int = 0, config: SensorConfig | None = None) -> SensorModel:
-        """Draw a sensor of this geometry.
+    def make(
+        cls,
+        detector: Detector,
+        seed: int = 0,
+        config: SensorConfig | None = None,
+        *,
+        cards: Mapping[str, Any] | None = None,
+    ) -> SensorModel:
+        """Draw a sensor of this geometry; `cards` go into the headers of its frames.
 
         Raises
         ------
@@ -160,6 +171,7 @@ class SensorModel:
                 (cfg.parallel_pattern * streams("parallel", a).standard_normal(amp.data.width)).astype(np.float32)
                 for a, amp in enumerate(detector)
             ),
+            dict(cards or {}),
         )
 
     def flat(self, band: str = "") -> F4:
@@ -193,8 +205,6 @@ class SensorModel:
         """
         if flat.shape != self.detector.box.shape:
             raise GeometryError(f"a flat of shape {flat.shape} does not fill {self.detector.box.shape}")
-        from dataclasses import replace
-
         return replace(self, _flats={**self._flats, band: np.asarray(flat, np.float32)}, _lock=threading.Lock())
 
     @property
