@@ -34,8 +34,9 @@ __all__ = ["derive_detector", "detector_key", "regrid"]
 EMPTY = Box(0, 0, 0, 0)
 OPTIONS = "give --overscan and --trim (sections, or 'none'), or describe the camera in a file (--camera FILE)"
 _ROOTS = {
-    "DATASEC": "data", "TRIMSEC": "trim", "BIASSEC": "bias", "OVERSEC": "bias", "OVRSEC": "bias", "POSTSEC": "bias",
-    "PRESEC": "prescan", "DETSEC": "place", "CCDSEC": "ccd", "DSEC": "data", "TSEC": "trim", "BSEC": "bias", "CSEC": "ccd",
+    "DATASEC": "data", "TRIMSEC": "trim", "BIASSEC": "bias", "OVERSEC": "bias", "OVRSEC": "bias",
+    "POSTSEC": "bias", "PRESEC": "prescan", "DETSEC": "place", "CCDSEC": "ccd", "DSEC": "data",
+    "TSEC": "trim", "BSEC": "bias", "CSEC": "ccd",
 }  # fmt: skip
 _KEY = re.compile(rf"^({'|'.join(_ROOTS)})([A-Z]|\d{{1,2}})?$")
 _NAMES = ("CCDNAME", "CCDNUM", "DETNAME", "CHIPID", "CCDID", "DETECTOR")
@@ -133,7 +134,8 @@ def _fill(piece: Piece, options: CameraOptions, whole: Box) -> None:
         if not side:
             raise HeaderError(
                 f"overscan {bias} and data {data} overlap or do not lie side by side",
-                where=f"{piece.where}, keywords {keys.get('bias', 'option overscan')} and {keys.get('trim', keys.get('data', 'option trim'))}",
+                where=f"{piece.where}, {keys.get('bias', 'option overscan')} and "
+                f"{keys.get('trim', keys.get('data', 'option trim'))}",
                 remedy=OPTIONS,
             )
         if side == "x" or serial is not None:
@@ -148,7 +150,9 @@ def _fill(piece: Piece, options: CameraOptions, whole: Box) -> None:
 def _eso(piece: Piece) -> None:
     """Prescan and overscan counts of ESO files (pixels of the stored image) for one output.
 
-    The output's place on the chip (``OUT1 X``, ``OUT1 Y``) says at which side the prescan was read.
+    The output's place on the chip (``OUT1 X``, ``OUT1 Y``) says at which side the prescan was read. Overscan rows are
+    used only where there are overscan columns as well: without a serial overscan the level of a row is not known, and
+    such rows hold light in real files (EFOSC2), so they are cut off only.
     """
     head = piece.header
     counts = [number(head.get(f"ESO DET OUT1 {k}")) for k in ("PRSCX", "OVSCX", "PRSCY", "OVSCY")]
@@ -168,7 +172,7 @@ def _eso(piece: Piece) -> None:
     piece.stored, piece.data = turn, put["data"]
     piece.prescan = put["prescan"] if px else EMPTY
     piece.serial = put["serial"] if ox else EMPTY
-    piece.parallel = put["parallel"] if oy else EMPTY
+    piece.parallel = put["parallel"] if ox and oy else EMPTY
 
 
 def _place(piece: Piece, binning: tuple[int, int]) -> None:
@@ -200,12 +204,12 @@ def _place(piece: Piece, binning: tuple[int, int]) -> None:
     for axis, (start, length, step) in enumerate(
         ((piece.data.x0, piece.data.width, binning[0]), (piece.data.y0, piece.data.height, binning[1])), 1
     ):
-        scale, shift = number(piece.header.get(f"LTM{axis}_{axis}")), number(piece.header.get(f"LTV{axis}"))
-        if not math.isfinite(scale) or scale == 0 or not math.isfinite(shift):
+        unit, shift = number(piece.header.get(f"LTM{axis}_{axis}")), number(piece.header.get(f"LTV{axis}"))
+        if not math.isfinite(unit) or unit == 0 or not math.isfinite(shift):
             spots.append((start, False))
             continue
-        ends = sorted((p - shift) / scale for p in (start + 0.5, start + length + 0.5))
-        spots.append((round((ends[0] - 0.5) / (step if abs(scale) < 0.75 else 1)), scale < 0))
+        ends = sorted((p - shift) / unit for p in (start + 0.5, start + length + 0.5))
+        spots.append((round((ends[0] - 0.5) / (step if abs(unit) < 0.75 else 1)), unit < 0))
     piece.place = Box(max(spots[0][0], 0), max(spots[1][0], 0), piece.data.width, piece.data.height)
     piece.placed = Orientation(flip_x=spots[0][1], flip_y=spots[1][1])
 
@@ -255,7 +259,7 @@ def _amplifier(piece: Piece, raw: Box, multi: bool, values: Mapping[str, float])
         orientation=shown,
         hdu=(piece.hdu.name or piece.hdu.index) if multi else None,
         hdu_orientation=piece.stored if multi else Orientation(),
-        **inner,
+        **inner,  # type: ignore[arg-type]
         **values,  # type: ignore[arg-type]
     )
 
@@ -443,7 +447,11 @@ def _assemble(
         amps.append(_amplifier(piece, raw, multi, values))
     only = pieces[0].hdu
     if not multi and (len(headers.images) > 1 or options.hdu is not None):
-        amps = [replace(amp, hdu=only.name or only.index) for amp in amps]
+        own = len(amps) == 1
+        amps = [
+            replace(a, hdu=only.name or only.index, hdu_orientation=a.raw_orientation if own else Orientation())
+            for a in amps
+        ]
     size = number(pieces[0].header.get("XPIXSZ"))
     index = number(pieces[0].header.get("CCDNUM"))
     detector = Detector(name or "0", int(index) if math.isfinite(index) else 0, tuple(amps),

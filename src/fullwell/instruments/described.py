@@ -40,12 +40,16 @@ class AmplifierSpec(StepConfig):
     """One amplifier of a sensor type; what is absent comes from the type."""
 
     name: str
-    corner: str = Field("LL", pattern=CORNER, description="corner of the assembled image where read-out starts")
-    transpose: bool = Field(False, description="rows are read along columns of the assembled image")
-    tile: tuple[int, int] | None = Field(None, description="(column, row) of the place in the assembled image")
-    hdu: str | int | None = Field(None, description="HDU of the segment, in files with one HDU per amplifier")
-    hdu_corner: str = Field("LL", pattern=CORNER, description="corner of that HDU's array where read-out starts")
-    raw_corner: str | None = Field(None, pattern=CORNER, description="the same in the raw image; default: corner")
+    corner: str = Field(default="LL", pattern=CORNER, description="corner of the assembled image where read-out starts")
+    transpose: bool = Field(default=False, description="rows are read along columns of the assembled image")
+    tile: tuple[int, int] | None = Field(default=None, description="(column, row) of the place in the assembled image")
+    hdu: str | int | None = Field(default=None, description="HDU of the segment, in files with one HDU per amplifier")
+    hdu_corner: str = Field(
+        default="LL", pattern=CORNER, description="corner of that HDU's array where read-out starts"
+    )
+    raw_corner: str | None = Field(
+        default=None, pattern=CORNER, description="the same in the raw image; default: corner"
+    )
     segment: tuple[int, int] | None = None
     data: tuple[int, int] | str | None = None
     prescan: int | str | None = None
@@ -63,16 +67,16 @@ class AmplifierSpec(StepConfig):
 class TypeSpec(StepConfig):
     """One sort of sensor: what its amplifiers have in common, and their list."""
 
-    segment: tuple[int, int] | None = Field(None, description="(rows, columns) that one amplifier reads")
-    data: tuple[int, int] | None = Field(None, description="(rows, columns) of light-sensitive pixels")
-    prescan: int = Field(0, ge=0, description="columns read before the data")
-    parallel_prescan: int = Field(0, ge=0, description="rows read before the data")
-    gain: float = Field(math.nan, description="nominal [electron/adu]")
-    read_noise: float = Field(math.nan, description="nominal [electron]")
-    saturation: float = Field(math.nan, description="nominal [adu above overscan]")
-    suspect: float = Field(math.nan, description="nominal [adu above overscan]")
-    physical_type: str = Field("", description="maker or model, as products call it")
-    pixel_size: float = Field(0.01, gt=0, description="[mm]")
+    segment: tuple[int, int] | None = Field(default=None, description="(rows, columns) that one amplifier reads")
+    data: tuple[int, int] | None = Field(default=None, description="(rows, columns) of light-sensitive pixels")
+    prescan: int = Field(default=0, ge=0, description="columns read before the data")
+    parallel_prescan: int = Field(default=0, ge=0, description="rows read before the data")
+    gain: float = Field(default=math.nan, description="nominal [electron/adu]")
+    read_noise: float = Field(default=math.nan, description="nominal [electron]")
+    saturation: float = Field(default=math.nan, description="nominal [adu above overscan]")
+    suspect: float = Field(default=math.nan, description="nominal [adu above overscan]")
+    physical_type: str = Field(default="", description="maker or model, as products call it")
+    pixel_size: float = Field(default=0.01, gt=0, description="[mm]")
     amplifiers: tuple[AmplifierSpec, ...]
 
 
@@ -83,8 +87,8 @@ class DetectorSpec(StepConfig):
     id: int = 0
     type: str = ""
     serial: str = ""
-    centre: tuple[float, float] = Field((0.0, 0.0), description="on the focal plane [mm]")
-    rotation: float = Field(0.0, description="of the x axis, counter-clockwise [degree]")
+    centre: tuple[float, float] = Field(default=(0.0, 0.0), description="on the focal plane [mm]")
+    rotation: float = Field(default=0.0, description="of the x axis, counter-clockwise [degree]")
 
 
 class RaftSpec(StepConfig):
@@ -94,7 +98,7 @@ class RaftSpec(StepConfig):
     slots: tuple[str, ...]
     pitch: float = Field(description="between raft centres [mm]")
     slot_pitch: float = Field(description="between sensors of a raft [mm]")
-    centre: tuple[int, int] = Field((2, 2), description="(row, column) of the raft at the origin")
+    centre: tuple[int, int] = Field(default=(2, 2), description="(row, column) of the raft at the origin")
     first_id: int = 0
 
 
@@ -159,7 +163,7 @@ def _from_sections(amp: AmplifierSpec, kind: TypeSpec, where: str) -> Amplifier:
 
 def _offsets(sizes: Mapping[tuple[int, int], tuple[int, int]], what: str, where: str) -> dict[tuple[int, int], Box]:
     """Boxes of tiles (column, row) -> (height, width): columns share a width, rows a height."""
-    out = {}
+    out: dict[int, dict[int, int]] = {}
     for axis, label in ((0, "column"), (1, "row")):
         seen: dict[int, int] = {}
         for tile, size in sizes.items():
@@ -205,19 +209,19 @@ def _tiles(kind: TypeSpec, segment: tuple[int, int] | None, where: str) -> list[
     raws = _offsets({a.tile: raw_turns[a.name].shape(s) for a, s, _ in rows if a.tile}, "segments", where)
     boxes = _offsets({a.tile: turns[a.name].shape(d.shape) for a, _, d in rows if a.tile}, "data boxes", where)
     out = []
-    for amp, size, data in rows:
+    for amp, size, inner in rows:
         assert amp.tile is not None
-        width, height = size[1] - data.x1, size[0] - data.y1
+        width, height = size[1] - inner.x1, size[0] - inner.y1
         out.append(
             Amplifier(
                 name=amp.name,
                 shape=size,
-                data=data,
+                data=inner,
                 raw=raws[amp.tile],
                 trimmed=boxes[amp.tile],
-                prescan=Box(0, 0, data.x0, size[0]) if data.x0 else Box(0, 0, 0, 0),
-                serial_overscan=Box(data.x1, 0, width, size[0]) if width else Box(0, 0, 0, 0),
-                parallel_overscan=Box(data.x0, data.y1, data.width, height) if height else Box(0, 0, 0, 0),
+                prescan=Box(0, 0, inner.x0, size[0]) if inner.x0 else Box(0, 0, 0, 0),
+                serial_overscan=Box(inner.x1, 0, width, size[0]) if width else Box(0, 0, 0, 0),
+                parallel_overscan=Box(inner.x0, inner.y1, inner.width, height) if height else Box(0, 0, 0, 0),
                 raw_orientation=raw_turns[amp.name],
                 orientation=turns[amp.name],
                 hdu=amp.hdu,

@@ -18,7 +18,7 @@ _CAMERAS = ("decam", "hyper suprime", "hsc", "megaprime", "suprimecam", "sdss")
 
 
 def known(header: Mapping[str, Any]) -> bool:
-    """Whether the header looks like one of these cameras; cheap, so that others never load the library."""
+    """Whether the header looks like one of these cameras; cheap: others never load the library."""
     text = f"{header.get('INSTRUME', '')} {header.get('DETECTOR', '')} {header.get('TELESCOP', '')}".lower()
     return any(name in text for name in _CAMERAS) or "ugriz" in str(header.get("FLAVOR", ""))
 
@@ -31,8 +31,8 @@ def _number(value: Any, unit: str) -> float:
 def observation(headers: FileHeaders, plain: Observation) -> Observation | None:
     """The observation as that library reads it, laid over `plain`, what our header map reads.
 
-    None where the library does not know the header. Fields that it leaves open stay those of `plain`; a translation that
-    fails is noted in ``sources["translator"]`` and `plain` returned.
+    None where the library does not know the header. Fields that it leaves open stay those of `plain`; a translation
+    that fails is noted in ``sources["translator"]`` and `plain` returned.
     """
     header = header_of(headers)
     if not known(header):

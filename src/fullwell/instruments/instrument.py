@@ -133,7 +133,9 @@ class Instrument:
                 where=headers.path,
                 remedy="leave the options out, or read the file with --camera generic",
             )
-        if (self.adapter == "rubin" and any(hdu.name.lower().startswith("segment") for hdu in headers.images)) or (self.adapter == "rubin" and not _single(headers, self.camera)):
+        if (self.adapter == "rubin" and any(hdu.name.lower().startswith("segment") for hdu in headers.images)) or (
+            self.adapter == "rubin" and not _single(headers, self.camera)
+        ):
             from fullwell.instruments import rubin
 
             found = rubin.detector(self, headers, options.detector)

@@ -12,7 +12,33 @@ from fullwell.base.errors import ConfigError
 
 __all__ = ["FIELDS", "HeaderMap", "blank", "number"]
 
-FIELDS = ["kind", "exposure_time", "dark_time", "filter", "date", "clock", "mjd", "jd", "temperature", "set_temperature", "binning", "readout_mode", "gain_setting", "header_gain", "header_read_noise", "object", "group", "reason", "instrument", "detector", "detector_id", "obs_id", "exposure_id", "seq_num", "day_obs"]
+FIELDS = [
+    "kind",
+    "exposure_time",
+    "dark_time",
+    "filter",
+    "date",
+    "clock",
+    "mjd",
+    "jd",
+    "temperature",
+    "set_temperature",
+    "binning",
+    "readout_mode",
+    "gain_setting",
+    "header_gain",
+    "header_read_noise",
+    "object",
+    "group",
+    "reason",
+    "instrument",
+    "detector",
+    "detector_id",
+    "obs_id",
+    "exposure_id",
+    "seq_num",
+    "day_obs",
+]
 """Fields that a header map may name."""
 
 _PARTS = ("keywords", "values", "join", "optics", "pairs")

@@ -17,18 +17,20 @@ class CameraOptions(StepConfig):
     """
 
     overscan: str = Field(
-        "auto", description="serial overscan: a section, 'auto' (as the headers say) or 'none' (use none)"
+        default="auto", description="serial overscan: a section, 'auto' (as the headers say) or 'none' (use none)"
     )
-    parallel_overscan: str = Field("auto", description="parallel overscan: a section, 'auto' or 'none'")
-    trim: str = Field("auto", description="pixels to keep: a section, 'auto' or 'none' (keep all)")
-    gain: float | None = Field(None, gt=0, description="[electron/adu]")
-    read_noise: float | None = Field(None, ge=0, description="[electron]")
-    saturation: float | None = Field(None, gt=0, description="[adu above the overscan]")
-    suspect: float | None = Field(None, gt=0, description="[adu above the overscan]")
-    detector: str | int | None = Field(None, description="which detector of a file that holds several: name or number")
-    hdu: str | int | None = Field(None, description="which HDU holds the raw image: EXTNAME or number")
+    parallel_overscan: str = Field(default="auto", description="parallel overscan: a section, 'auto' or 'none'")
+    trim: str = Field(default="auto", description="pixels to keep: a section, 'auto' or 'none' (keep all)")
+    gain: float | None = Field(default=None, gt=0, description="[electron/adu]")
+    read_noise: float | None = Field(default=None, ge=0, description="[electron]")
+    saturation: float | None = Field(default=None, gt=0, description="[adu above the overscan]")
+    suspect: float | None = Field(default=None, gt=0, description="[adu above the overscan]")
+    detector: str | int | None = Field(
+        default=None, description="which detector of a file that holds several: name or number"
+    )
+    hdu: str | int | None = Field(default=None, description="which HDU holds the raw image: EXTNAME or number")
     corner: str | None = Field(
-        None, pattern="^(LL|LR|UL|UR)$", description="corner of the raw image where read-out starts, one amplifier only"
+        default=None, pattern="^(LL|LR|UL|UR)$", description="raw corner where read-out starts, one amplifier"
     )
 
     @property

@@ -37,6 +37,7 @@ __all__ = [
     "join_filters",
     "observation",
     "observation_type",
+    "teststand_exposure_id",
     "vendor",
     "visit_id",
 ]
@@ -67,7 +68,9 @@ def exposure_id(day_obs: int, seq_num: int, controller: str = "O") -> int:
 
 
 def detector_exposure_id(day_obs: int, seq_num: int, detector: int, controller: str = "O") -> int:
-    """Id of one detector of one exposure: 8 bits detector, 15 bits sequence number, 14 bits days since 2010, controller.
+    """Id of one detector of one exposure.
+
+    8 bits detector, 15 bits sequence number, 14 bits days since 2010-01-01, then the controller.
 
     >>> hex(detector_exposure_id(20260315, 51, 1))
     '0xb8e803301'
@@ -77,11 +80,17 @@ def detector_exposure_id(day_obs: int, seq_num: int, detector: int, controller: 
     return detector + 256 * (seq_num + 32768 * (days + 16384 * controller_index(controller, day_obs)))
 
 
+def teststand_exposure_id(exposure: int, detector: int) -> int:
+    """The same of old TS8 files, where the exposure id is the digits of the date: ``exposure * 1000 + detector``."""
+    return exposure * 1000 + detector
+
+
 def visit_id(group: str) -> int:
     """The number of a visit from its group's name.
 
     A number is kept. An ISO time becomes seconds since 2015-01-01, three digits of milliseconds and a four-digit
-    counter ("#n" or "+n"). Any other text becomes the first 63 bits of its BLAKE2b hash, so that it fits a signed integer.
+    counter ("#n" or "+n"). Any other text becomes the first 63 bits of its BLAKE2b hash, which fit a
+    signed integer.
 
     >>> visit_id("2026-03-15T22:50:34.110")
     3535446341100000
@@ -99,7 +108,8 @@ def visit_id(group: str) -> int:
 def join_filters(header: Mapping[str, Any], instrument: str) -> str:
     """The physical filter: FILTER (and FILTER1, FILTER2) joined by "~", empty positions at the end dropped.
 
-    LATISS adds its GRATING and keeps "empty" ("empty~holo4_003"); TS8 tells g r i z y by FILTPOS 2 to 6 where FILTER is absent.
+    LATISS adds its GRATING and keeps "empty" ("empty~holo4_003"); TS8 tells g r i z y by FILTPOS 2 to 6
+    where FILTER is absent.
     """
     names = [str(header[k]).strip() for k in ("FILTER", "FILTER1", "FILTER2") if not blank(header.get(k))]
     if instrument == "latiss":
@@ -212,13 +222,18 @@ def _ids(header: Mapping[str, Any], begin: datetime | None) -> dict[str, Any]:
         number_of = exposure_id(int(day), int(seq), controller)
         return {"exposure_id": number_of, "day_obs": int(day), "seq_num": int(seq)}
     out: dict[str, Any] = {"seq_num": int(seq) if math.isfinite(seq) else -1}
+    if obs_id.isdigit():
+        return {**out, "exposure_id": int(obs_id), **_day_of(begin)}
     stamp = str(header.get("DATE-OBS", ""))
     digits = re.sub(r"\D", "", stamp)[:15]
     if len(digits) == 15:
         out["exposure_id"] = int(digits)
-    if begin is not None:
-        out["day_obs"] = int((begin - timedelta(hours=12)).strftime("%Y%m%d"))
-    return out
+    return {**out, **_day_of(begin)}
+
+
+def _day_of(begin: datetime | None) -> dict[str, int]:
+    """day_obs of a moment: the date twelve hours before."""
+    return {} if begin is None else {"day_obs": int((begin - timedelta(hours=12)).strftime("%Y%m%d"))}
 
 
 def observation(instrument: Instrument, headers: FileHeaders) -> Observation:

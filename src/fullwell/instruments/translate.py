@@ -1,4 +1,4 @@
-"""A header as an `Observation`, by a header map. Nothing is guessed silently: `sources` says where each field came from."""
+"""A header as an `Observation`, by a header map. Nothing is guessed silently: `sources` names each field's keyword."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from pathlib import PurePath
 from typing import Any
 
+from fullwell.base.errors import HeaderError
 from fullwell.frames import Observation
 from fullwell.instruments.headers import FileHeaders
 from fullwell.instruments.kinds import band_of, hint_of, kind_of
@@ -155,8 +156,11 @@ def _window(header: Mapping[str, Any], shape: tuple[int, ...] | None, binning: t
         x, y, nx, ny = (int(number(header[k])) for k in keys)
         if x > 1 or y > 1:
             return (x - 1, y - 1, nx * bx, ny * by), keys[0]
-    size = parse_section(header.get("DETSIZE"), keyword="DETSIZE")
-    ccd = parse_section(header.get("CCDSEC"), keyword="CCDSEC")
+    try:
+        size = parse_section(header.get("DETSIZE"), keyword="DETSIZE")
+        ccd = parse_section(header.get("CCDSEC"), keyword="CCDSEC")
+    except HeaderError:
+        return None, ""
     if (
         size
         and ccd
@@ -181,8 +185,8 @@ def _temperature(read: Reader, name: str) -> float:
 def header_gain(header: Mapping[str, Any], maps: HeaderMap, comments: Mapping[str, str]) -> tuple[float, str, str]:
     """(gain [electron/adu] or NaN, what it came from, camera's setting).
 
-    EGAIN and its like are taken when positive. GAIN is the setting of the camera in many amateur headers, so it counts only
-    between 0.1 and 20, not as a whole number of 10 or more, and not from programs and cameras known to write
+    EGAIN and its like are taken when positive. GAIN is the setting of the camera in many amateur headers, so it counts
+    only between 0.1 and 20, not as a whole number of 10 or more, and not from programs and cameras known to write
     settings, unless its comment names electrons. ESO's ``OUT1 GAIN`` is in adu per electron, ``CONAD`` the inverse.
     """
     value, keyword, _ = maps.find("header_gain", header)
@@ -235,6 +239,11 @@ def _kind(read: Reader, path: str, exposure: float) -> tuple[str, dict[str, str]
     return kind, notes
 
 
+def _stem(name: str) -> str:
+    """A name without the endings of FITS files."""
+    return re.sub(r"\.(fits?|fts)?(\.(gz|fz|bz2))?$", "", name, flags=re.IGNORECASE)
+
+
 def translate(
     headers: FileHeaders, maps: HeaderMap, *, name: str = "generic", bands: Mapping[str, str] | None = None
 ) -> Observation:
@@ -268,15 +277,12 @@ def translate(
     if not day and moment is not None:
         day = int((moment - timedelta(hours=12)).strftime("%Y%m%d"))
         read.sources["day_obs"] = "begin - 12 h"
-    stem = PurePath(headers.path).name
-    for ending in (".gz", ".fz", ".fits", ".fit", ".fts", ".FIT", ".FITS"):
-        stem = stem.removesuffix(ending)
     fields: dict[str, Any] = {
         "instrument": name if name != "generic" else (read.text("instrument") or "generic"),
         "detector": read.text("detector") or "0",
         "detector_id": read.integer("detector_id", 0),
         "exposure_id": read.integer("exposure_id", 0),
-        "obs_id": read.text("obs_id") or stem,
+        "obs_id": _stem(read.text("obs_id") or PurePath(headers.path).name),
         "day_obs": day,
         "seq_num": read.integer("seq_num", -1),
         "kind": kind,
