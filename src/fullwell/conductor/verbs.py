@@ -17,7 +17,7 @@ from fullwell.conductor.placement import assembled, raw
 from fullwell.conductor.program import BLOCK_ROWS
 from fullwell.conductor.store import gather, scatter
 from fullwell.frames import Frame, Mask, Plane
-from fullwell.products import ImageProduct
+from fullwell.products import Gain, ImageProduct
 
 if TYPE_CHECKING:
     from fullwell.conductor.step import Step
@@ -191,10 +191,19 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
     numbers = step.finish(exposure, given, cfg) if step.finish is not None and name == "remove" else {}
     return replace(
         frame,
+        detector=_informed(detector, product) if isinstance(product, Gain) else frame.detector,
         image=Plane(whole.image, frame.box, unit),
         variance=Plane(whole.variance, frame.box, f"{unit}2") if has_variance else None,
         mask=Mask(whole.mask, frame.box, schema=frame.mask.schema if frame.mask is not None else None),
         history=(*frame.history, _record(step, name, product, cfg, numbers)),
+    )
+
+
+def _informed(detector: Detector, gain: Gain) -> Detector:
+    """The detector with the gains and read noises that were measured, so that later steps know them."""
+    return detector.with_values(
+        gain=dict(zip(gain.amps, gain.gain.tolist(), strict=True)),
+        read_noise=dict(zip(gain.amps, gain.read_noise.tolist(), strict=True)),
     )
 
 

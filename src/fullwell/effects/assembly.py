@@ -1,7 +1,7 @@
 """Assembly: from the segments that each amplifier reads to one image of the sensor.
 
 Model        the data box of each segment, turned from read-out order into the sensor's, at its trimmed box;
-             prescan and overscan are dropped.
+             prescan and overscan are dropped. Image, mask, variance and its components go together.
 Input        raw.
 Output       assembled; after this step boxes are those of the trimmed detector.
 References   reference ISR, section 6.4.

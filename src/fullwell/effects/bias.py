@@ -2,8 +2,9 @@
 
 Model        image += B(x, y), the same in every exposure.
 Assumes      the overscan was subtracted from image and master alike, with the same settings.
-Input        adu or electron, the unit of the master; assembled coordinates.
-Output       image - B; the variance of the master is added.
+Input        adu or electron, the unit of the master (another one is refused); assembled coordinates.
+Output       image - B; the variance of the master is added, and its mask is or-ed. The error of the master is the same
+             in all frames that it is taken from: independent within a frame, common between frames.
 References   reference ISR, step 18.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fullwell.conductor import Block, Exposure, Layout, StepConfig, rows_of, step
 from fullwell.kernels import arith
@@ -24,7 +26,7 @@ __all__ = ["BiasConfig", "add", "remove"]
 class BiasConfig(StepConfig):
     """Whether the master's own variance enters the frame's."""
 
-    propagate_variance: bool = True
+    propagate_variance: bool = Field(True, description="add the variance of the combined bias")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,9 @@ def remove_block(block: Block, bias: BiasRows, cfg: BiasConfig) -> None:
     arith.subtract_plane(block.image, bias.image[rows])
     if bias.variance is not None and cfg.propagate_variance:
         arith.add_plane(block.start_variance(), bias.variance[rows], np.float32(1))
+        part = block.component("bias")
+        if part is not None:
+            arith.add_plane(part, bias.variance[rows], np.float32(1))
     if bias.mask is not None:
         arith.or_plane(block.start_mask(), bias.mask[rows])
 
@@ -61,7 +66,13 @@ def add_block(block: Block, bias: BiasRows, cfg: BiasConfig) -> None:
 
 @remove_block.digesting
 def digest(product: Bias, layout: Layout, exposure: Exposure) -> BiasRows:
-    """Planes in read-out order."""
+    """Planes in read-out order.
+
+    Raises
+    ------
+    GeometryError
+        the product has not the size of the assembled detector.
+    """
     return BiasRows(
         rows_of(product.image, layout),
         None if product.variance is None else rows_of(product.variance, layout),

@@ -1,6 +1,7 @@
 """Defects: pixels whose value says nothing about the light.
 
-Model        a list of boxes in the assembled image; every pixel inside is BAD.
+Model        a list of boxes in the assembled image; every pixel inside is BAD. A dead amplifier
+             is a box over all of it.
 Input        any unit, assembled.
 Output       mask plane BAD; the image is not changed.
 References   reference ISR 4.5; product layout 5.9.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fullwell.conductor import Block, Exposure, Layout, StepConfig, rows_of, step
 from fullwell.frames import bit
@@ -22,7 +24,7 @@ __all__ = ["DefectsConfig", "flag"]
 class DefectsConfig(StepConfig):
     """The plane that defects set."""
 
-    plane: str = "BAD"
+    plane: str = Field("BAD", description="mask plane that is set")
 
 
 @step("defects", needs="defects", after=("assemble",), area="assembled", config=DefectsConfig)

@@ -5,7 +5,8 @@ Assumes      the variance is complete: it must be made before the flat, because 
              the electrons that were collected.
 Input        adu or electron, bias and dark removed; assembled coordinates.
 Output       I/F; variance V/F**2 + (I/F)**2 V_F/F**2 with V_F the variance of the master.
-             Pixels where F is not positive become NaN and NO_DATA.
+             Pixels where F is not positive become NaN and NO_DATA; the mask of the master is or-ed. The error of
+             the master is common to all frames divided by it.
 References   reference ISR 4.8 and section 3.
 """
 
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fullwell.conductor import Block, Exposure, Layout, StepConfig, rows_of, step
 from fullwell.frames import bit
@@ -27,7 +29,7 @@ __all__ = ["FlatConfig", "add", "remove"]
 class FlatConfig(StepConfig):
     """Whether the master's own variance enters the frame's."""
 
-    propagate_variance: bool = True
+    propagate_variance: bool = Field(True, description="add the relative variance of the combined flat")
 
 
 @dataclass(frozen=True)
@@ -54,21 +56,30 @@ def remove_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
     if known and block.exposure.keep_components:
         part = block.component("flat")
         assert part is not None
-        part[:] = block.image**2 * relative
+        part += block.image**2 * relative
     if flat.mask is not None:
         arith.or_plane(block.start_mask(), flat.mask[rows])
 
 
 @remove_block.forward
 def add_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
-    """image *= F, variance *= F**2."""
+    """image *= F, variance *= F**2; 0 and NO_DATA where the flat is not positive: no light arrives there."""
     rows = block.data_rows
-    arith.times_inverse_flat(block.image, block.start_variance(), np.float32(1) / flat.inverse[rows], EMPTY)
+    response = np.nan_to_num(np.float32(1) / flat.inverse[rows])
+    arith.times_inverse_flat(block.image, block.start_variance(), response, EMPTY)
+    if flat.mask is not None:
+        arith.or_plane(block.start_mask(), flat.mask[rows])
 
 
 @remove_block.digesting
 def digest(product: Flat, layout: Layout, exposure: Exposure) -> FlatRows:
-    """Inverse and relative variance in read-out order; where the flat is not positive, NaN and NO_DATA."""
+    """Inverse and relative variance in read-out order; where the flat is not positive, NaN and NO_DATA.
+
+    Raises
+    ------
+    GeometryError
+        the product has not the size of the assembled detector.
+    """
     image = product.image
     dead = ~(image > 0)
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -4,18 +4,21 @@ Model        SAT where the count above the serial overscan reaches the saturatio
              SUSPECT where it reaches the level up to which the amplifier is trusted.
 Assumes      the serial overscan has been subtracted; levels are in adu above it.
 Input        adu, raw.
-Output       mask planes SAT and SUSPECT; the image is not changed.
+Output       mask planes SAT and SUSPECT over the whole segment; the image is not changed. The planes travel with
+             the pixels through assembly. An amplifier without a level gets no flag, and the record says so.
 References   reference ISR, step 8 and section 4.6.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from fullwell.conductor import Block, Rows, StepConfig, step
+from fullwell.conductor import Block, Exposure, Rows, StepConfig, amp_order, step
 from fullwell.frames import bit
 from fullwell.kernels import arith
 from fullwell.products import Gain
@@ -26,8 +29,8 @@ __all__ = ["SaturationConfig", "flag"]
 class SaturationConfig(StepConfig):
     """Levels that override those of the product, in adu above the overscan."""
 
-    saturation: float | None = None
-    suspect: float | None = None
+    saturation: float | None = Field(None, gt=0, description="of all amplifiers [adu above the overscan]")
+    suspect: float | None = Field(None, gt=0, description="of all amplifiers [adu above the overscan]")
 
 
 @dataclass(frozen=True)
@@ -66,11 +69,23 @@ def prepare(rows: Rows, product: Gain | None, cfg: SaturationConfig) -> Levels:
         if chosen is not None:
             values = np.full(len(detector), chosen)
         elif product is not None:
-            own = getattr(product, name)
+            own = getattr(product, name)[amp_order(product.amps, detector, f"gain {product.source or product.id}")]
             values = np.where(np.isfinite(own), own, values)
         return values.astype(np.float32) if np.isfinite(values).any() else None
 
     return Levels(level("saturation", cfg.saturation), level("suspect", cfg.suspect))
+
+
+@flag_block.finishing
+def finish(exposure: Exposure, levels: Levels, cfg: SaturationConfig) -> dict[str, Any]:
+    """Levels used [adu], by amplifier; None where an amplifier has none."""
+
+    def of(values: NDArray[np.float32] | None) -> dict[str, float | None]:
+        names = exposure.detector.names
+        array = np.full(len(names), np.nan) if values is None else values
+        return {name: float(v) if np.isfinite(v) else None for name, v in zip(names, array, strict=True)}
+
+    return {"saturation": of(levels.saturation), "suspect": of(levels.suspect)}
 
 
 flag = flag_block.verb()

@@ -4,10 +4,10 @@ Model        V = I + (dark charge) + R**2 + overscan fit + quantisation + V_bias
              with I the signal after bias and dark: the Poisson variance of what was collected is that of the
              signal and of the dark charge (the dark step has added its part).
 Assumes      it runs before the flat, which divides it by F**2.
-Input        electron with known read noise; or adu, where it has no Poisson term and says so
-             (gain unknown), or, with the gain known, V = I/g + (R/g)**2 + ….
+Input        electron; or adu: with the gain known V = I/g + (R/g)**2 + …, else no Poisson term. The record names
+             the amplifiers without a gain, and those whose read noise is unknown and therefore not in V.
 Output       variance. The *total* is floored at a tenth of the read-noise variance, never the signal:
-             flooring the signal makes V too large by 7-8 % in the dark.
+             flooring the signal makes V too large by 7-8 % in the dark. NaN in the image gives NaN.
 Convention   "realised": the Poisson term is the pixel's own counts. Averages over pixels of one true level
              are unbiased; ratios (residual**2 / V) of single pixels are not.
 References   reference ISR, section 3; injection note, section A.3.
@@ -16,20 +16,22 @@ References   reference ISR, section 3; injection note, section A.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
-from fullwell.conductor import Block, Rows, StepConfig, step
+from fullwell.conductor import Block, Exposure, Rows, StepConfig, step
 from fullwell.kernels import arith
 
 __all__ = ["VarianceConfig", "flag"]
 
 
 class VarianceConfig(StepConfig):
-    """The floor of the total, as a fraction of the read-noise variance."""
+    """The floor of the total."""
 
-    floor: float = 0.1
+    floor: float = Field(0.1, ge=0, description="smallest total, as a fraction of the read-noise variance")
 
     def floor_of(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
         """Smallest total for read-noise variances `noise` (n_amp,)."""
@@ -38,12 +40,10 @@ class VarianceConfig(StepConfig):
 
 @dataclass(frozen=True)
 class Terms:
-    """By amplifier: Poisson factor and read-noise variance, in electron and in adu (0 where not known)."""
+    """By amplifier: Poisson variance per unit of signal and read-noise variance, for each unit of the image."""
 
-    ones: NDArray[np.float32]
-    noise: NDArray[np.float32]
-    per_adu: NDArray[np.float32]
-    noise_adu: NDArray[np.float32]
+    poisson: dict[str, NDArray[np.float32]]
+    noise: dict[str, NDArray[np.float32]]
 
 
 @step(
@@ -55,16 +55,15 @@ class Terms:
 def flag_block(block: Block, terms: Terms, cfg: VarianceConfig) -> None:
     """variance += Poisson term of the image + read noise + row terms, then the floor."""
     layout = block.layout
-    per_unit, noise = (terms.ones, terms.noise) if block.unit == "electron" else (terms.per_adu, terms.noise_adu)
+    per_unit, noise = terms.poisson[block.unit], terms.noise[block.unit]
     if block.exposure.keep_components:
         _keep(block, per_unit, noise)
-    rows = block.row_variance + noise
     arith.poisson_variance(
         block.variance,
         block.image,
         layout.start,
         layout.width,
-        rows,
+        block.row_variance + noise,
         per_unit,
         cfg.floor_of(noise),
         not block.has_variance,
@@ -75,16 +74,19 @@ def flag_block(block: Block, terms: Terms, cfg: VarianceConfig) -> None:
 @flag_block.preparing
 def prepare(rows: Rows, given: None, cfg: VarianceConfig) -> Terms:
     """Read noise and Poisson factors of each amplifier, in both units."""
-    exposure = rows.exposure
-    known = np.isfinite(exposure.gain)
-    noise = np.nan_to_num(exposure.read_noise) ** 2
-    with np.errstate(invalid="ignore"):
-        return Terms(
-            np.ones(known.size, np.float32),
-            noise.astype(np.float32),
-            np.where(known, 1 / exposure.gain, 0).astype(np.float32),
-            np.where(known, noise / exposure.gain**2, noise).astype(np.float32),
-        )
+    exposure, units = rows.exposure, ("adu", "electron")
+    return Terms({u: exposure.poisson(u) for u in units}, {u: exposure.noise(u) for u in units})
+
+
+@flag_block.finishing
+def finish(exposure: Exposure, terms: Terms, cfg: VarianceConfig) -> dict[str, Any]:
+    """The convention, and which amplifiers lack a gain (in adu: no Poisson term) or a read noise."""
+    names = exposure.detector.names
+    return {
+        "convention": "realised",
+        "without_gain": [n for n, g in zip(names, exposure.gain, strict=True) if not (np.isfinite(g) and g > 0)],
+        "without_read_noise": [n for n, r in zip(names, exposure.read_noise, strict=True) if not np.isfinite(r)],
+    }
 
 
 def _keep(block: Block, per_unit: np.ndarray, noise: np.ndarray) -> None:
