@@ -41,7 +41,8 @@ class SensorConfig(StepConfig):
         rows, and from the first row to the last.
     bias_pattern [electron] : rms of the fixed pattern; bias_columns : columns per amplifier that stand out by
         about `bias_column_step` [electron].
-    parallel_pattern [electron] : rms of an offset per column, seen in the parallel overscan too.
+    parallel_pattern [electron] : rms of an offset per column, three waves of up to four periods across
+        the amplifier; the parallel overscan shows it too.
     dark_rate [electron/s], dark_spread (relative), hot_fraction, hot_rate [electron/s], hot_sigma (natural log).
     vignetting : drop from centre to corner; prnu : rms; dust, dust_depth : grains and mean depth of their
         shadows; rings, rings_period [pixel] : tree rings.
@@ -167,10 +168,7 @@ class SensorModel:
             hot,
             codes,
             tuple(_ramp(amp.shape[0], cfg) for amp in detector),
-            tuple(
-                (cfg.parallel_pattern * streams("parallel", a).standard_normal(amp.data.width)).astype(np.float32)
-                for a, amp in enumerate(detector)
-            ),
+            tuple(_columns(amp.data.width, cfg, streams("parallel", a)) for a, amp in enumerate(detector)),
             dict(cards or {}),
         )
 
@@ -274,3 +272,12 @@ def _ramp(rows: int, cfg: SensorConfig) -> F4:
     y = np.arange(rows)
     ramp = cfg.ramp_exponential * np.exp(-y / cfg.ramp_rows) + cfg.ramp_linear * y / max(rows - 1, 1)
     return ramp.astype(np.float32)
+
+
+def _columns(width: int, cfg: SensorConfig, rng: np.random.Generator) -> F4:
+    """Three waves of random phase, each of half a period to four, with mean 0 and the rms asked for."""
+    x = np.arange(width) / max(width, 1)
+    periods, phases = rng.uniform(0.5, 4.0, 3), rng.uniform(0, 2 * np.pi, 3)
+    wave = np.cos(2 * np.pi * periods[:, None] * x + phases[:, None]).sum(axis=0)
+    rms = float(np.sqrt(np.mean((wave - wave.mean()) ** 2))) if width else 0.0
+    return (cfg.parallel_pattern * (wave - wave.mean()) / (rms or 1.0)).astype(np.float32)
