@@ -33,7 +33,7 @@ _PACKED = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 _TABLE_WORDS = ("TTYPE", "TFORM", "TDIM", "TUNIT", "TNULL", "TSCAL", "TZERO", "ZTILE", "ZNAME", "ZVAL", "ZNAXIS")
 _TABLE_KEYS = {
     *("TFIELDS", "THEAP", "ZIMAGE", "ZBITPIX", "ZCMPTYPE", "ZQUANTIZ", "ZDITHER0", "ZBLANK", "ZSIMPLE", "ZTENSION"),
-    *("ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM", "ZEXTEND", "ZMASKCMP", "CHECKSUM", "DATASUM"),
+    *("ZPCOUNT", "ZGCOUNT", "ZHECKSUM", "ZDATASUM", "ZEXTEND", "ZMASKCMP", "ZNAXIS", "CHECKSUM", "DATASUM"),
 }
 MOST_BYTES = 32 << 30
 
@@ -310,6 +310,7 @@ def _image_header(header: dict[str, Any]) -> dict[str, Any]:
         if key in _TABLE_KEYS or any(key.startswith(w) and key[len(w) :].isdigit() for w in _TABLE_WORDS):
             continue
         out[key] = value
+    out.update(XTENSION="IMAGE", PCOUNT=0, GCOUNT=1)
     out["BITPIX"], out["NAXIS"] = header["ZBITPIX"], header["ZNAXIS"]
     for axis in range(1, header["ZNAXIS"] + 1):
         out[f"NAXIS{axis}"] = header[f"ZNAXIS{axis}"]

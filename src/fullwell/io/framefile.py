@@ -84,9 +84,10 @@ def _origin(header: dict[str, Any]) -> tuple[int, int]:
     """(x0, y0) on the assembled detector: our keys, the linear WCS "A", or LTV (LSST files); else 0."""
     if isinstance(header.get("FWX0"), int) and isinstance(header.get("FWY0"), int):
         return header["FWX0"], header["FWY0"]
-    places = [header.get(f"CRVAL{i}A") for i in (1, 2)]
+    places: list[Any] = [header.get(f"CRVAL{i}A") for i in (1, 2)]
     if str(header.get("CTYPE1A", "")).strip() != "LINEAR" or header.get("CRPIX1A") != 1.0:
-        places = [-v if _finite(v := header.get(f"LTV{i}")) else None for i in (1, 2)]
+        shifts: list[Any] = [header.get(f"LTV{i}") for i in (1, 2)]
+        places = [-v if _finite(v) else None for v in shifts]
         if header.get("LTM1_1", 1.0) != 1.0:
             return 0, 0
     if not all(_finite(v) for v in places):

@@ -107,11 +107,10 @@ def header_of(metadata: Mapping[str, Any], comments: Mapping[str, str] | None = 
 
 def _card(fits: Any, key: str, value: Any, comment: str) -> Any:
     name = key if len(key) <= 8 and re.fullmatch(r"[A-Z0-9_-]+", key) else f"HIERARCH {key}"
-    card = fits.Card(name, value, comment)
-    if name.startswith("HIERARCH") and len(str(card)) > 80:
-        card = fits.Card(name, value)
-    if name.startswith("HIERARCH") and comment and len(f"{name} = {value!r} / {comment}") > 80:
-        card = fits.Card(name, value)
+    card = fits.Card(name, value)
+    room = 80 - max(len(str(card).rstrip()), 30) - 3
+    if comment and room > 0:
+        card = fits.Card(name, value, comment[:room])
     str(card)
     return card
 

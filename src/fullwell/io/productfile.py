@@ -33,7 +33,7 @@ __all__ = ["read_product", "write_product"]
 
 _PLANES = ("image", "variance", "mask", "count")
 _BASE = ("observation", "inputs", "notes", "metadata")
-_KINDS = {"linearizer": "linearity", "crosstalk": "crosstalk", "defects": "defects", "cpflat": "flat"}
+_KINDS = {"linearizer": "linearity", "crosstalk": "crosstalk", "manual_defects": "defects"}
 _FITS = (".fits", ".fits.gz", ".fit", ".fits.fz")
 
 
@@ -246,7 +246,9 @@ def _standard_bits(mask: Mask) -> Any:
     return out
 
 
-def _from_table(table: Any, path: str, wanted: str | None, record: Mapping[str, Any]) -> Product:
+def _from_table(
+    table: Any, path: str, wanted: str | None, record: Mapping[str, Any], extra: Mapping[str, Any]
+) -> Product:
     meta = {str(k).lower(): v for k, v in table.meta.items()}
     schema = str(meta.get("schema") or meta.get("fwschema") or "")
     kind = schema.removeprefix("fullwell/") if schema.startswith("fullwell/") else str(meta.get("obstype") or "")
@@ -268,12 +270,12 @@ def _from_table(table: Any, path: str, wanted: str | None, record: Mapping[str, 
     if make is None:
         raise FileError(f"a {cls.kind} is no table", where=path, remedy="is it the right file?", code="FW106")
     with decoding(path, f"the {cls.kind} table"):
-        product = make(table, **{**more, "source": path})
+        product = make(table, **{**more, **extra, "source": path})
     assert isinstance(product, Product)
     return product
 
 
-def _read_fits(path: str, wanted: str | None) -> Product:
+def _read_fits(path: str, wanted: str | None, extra: Mapping[str, Any]) -> Product:
     with open_fits(path) as file:
         if any(h.name == "IMAGE" or h.header.get("EXTTYPE") == "IMAGE" for h in file.hdus):
             return _read_image(file, wanted)
@@ -294,7 +296,7 @@ def _read_fits(path: str, wanted: str | None) -> Product:
             table.meta["LOOKUP_VALUES"] = np.asarray(file.table(tables[1])["LOOKUP_VALUES"])
         stored = read_keys(file).get("fullwell")
         record = from_json(stored, where=path) if isinstance(stored, str) else {}
-        return _from_table(_texts(table), path, wanted, record)
+        return _from_table(_texts(table), path, wanted, record, extra)
 
 
 def _texts(table: Any) -> Any:
@@ -303,7 +305,7 @@ def _texts(table: Any) -> Any:
     return table
 
 
-def read_product(path: str | os.PathLike[str], kind: str | None = None) -> Product:
+def read_product(path: str | os.PathLike[str], kind: str | None = None, **more: Any) -> Product:
     """Read a calibration product.
 
     Our own files; combined bias, dark and flat, defects, crosstalk and linearity of the LSST library; defects as
@@ -312,6 +314,7 @@ def read_product(path: str | os.PathLike[str], kind: str | None = None) -> Produ
     Parameters
     ----------
     kind : what it must be ("flat" …); None: what the file says.
+    more : fields of the product that the file does not hold, e.g. `amps` of a crosstalk matrix of the LSST library.
 
     Raises
     ------
@@ -321,14 +324,15 @@ def read_product(path: str | os.PathLike[str], kind: str | None = None) -> Produ
     name = str(path)
     what = sniff(path)
     if what in ("fits", "packed"):
-        return _read_fits(name, kind)
+        return _read_fits(name, kind, more)
     if what == "ecsv":
         from astropy.table import Table
 
         with decoding(name, "the table"):
             table = Table.read(name, format="ascii.ecsv")
         stored = table.meta.pop("fullwell", None)
-        return _from_table(table, name, kind, from_json(stored, where=name) if isinstance(stored, str) else {})
+        record = from_json(stored, where=name) if isinstance(stored, str) else {}
+        return _from_table(table, name, kind, record, more)
     if what == "text" and kind in (None, "defects"):
         return read_text_defects(name)
     problem = "the file is empty" if what == "empty" else "this is no file of a calibration product"
