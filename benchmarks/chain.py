@@ -8,15 +8,15 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import fused
 import numpy as np
-from harness import Result, at_least, at_most, informative, interleave, quietly
-from scene import COLUMNS, HEIGHT, PRESCAN, SKIP, TIME, WIDTH, Scene
 
 import fullwell.effects as _effects
+import fused
 from fullwell.conductor import STEPS, StepConfig, Workers
 from fullwell.conductor.program import BLOCK_ROWS
 from fullwell.conductor.store import MemorySink
+from harness import Result, at_least, at_most, informative, interleave, quietly
+from scene import COLUMNS, HEIGHT, PRESCAN, SKIP, TIME, WIDTH, Scene
 
 PLAIN = (
     "overscan_serial saturation gain linearity assemble bias dark defects variance flat"  # in the order of the recipe
@@ -31,7 +31,7 @@ def plain_steps(**overscan: Any) -> dict[str, StepConfig]:
 
 
 def twin_arguments(scene: Scene) -> tuple[Any, ...]:
-    """What both twins take, up to the output planes."""
+    """What both twins take, up to the output planes; the error of the overscan is put into the noise."""
     digested, det = scene.digested, scene.detector
     c = digested["linearity"].curves[0].coefficients
     gain = det.values("gain")
@@ -49,10 +49,17 @@ def twin_arguments(scene: Scene) -> tuple[Any, ...]:
         scaled[:, 0].copy(),
         scaled[:, 1].copy(),
         gain.astype(np.float32),
-        det.values("read_noise").astype(np.float32),
+        np.sqrt(det.values("read_noise") ** 2 + gain**2 * overscan_error(scene)).astype(np.float32),
         det.values("saturation").astype(np.float32),
         np.float32(TIME),
     )
+
+
+def overscan_error(scene: Scene) -> np.ndarray:
+    """Variance of the level of a row as the step finds it, (n_amp,) [adu**2]."""
+    steps = {"overscan_serial": plain_steps()["overscan_serial"]}
+    given = scene.program(steps, scene.source(), BLOCK_ROWS, scene.exposure()).stages[0].given
+    return given.row_factor / (COLUMNS - PRESCAN - WIDTH - 2 * SKIP)
 
 
 def planes(scene: Scene) -> list[np.ndarray]:
@@ -142,9 +149,7 @@ def main() -> None:
     scene = Scene()
     times = measure(scene, sizes, "--two" in sys.argv)
     for name, t in times.items():
-        print(
-            f"{name:16s} cpu {t.cpu * 1e3:6.1f}  wall {t.wall * 1e3:6.1f} ms  chain/twin {t.cpu / times['twin'].cpu:.2f}"
-        )
+        print(f"{name:16s} {t.cpu * 1e3:6.1f} ms cpu {t.wall * 1e3:6.1f} wall, {t.cpu / times['twin'].cpu:.2f} twins")
     print(f"twin: {bandwidth(times, scene, 'twin'):.2f} of copy bandwidth")
 
 

@@ -83,7 +83,7 @@ def why_not_tiles(detector: Detector) -> str:
 
 
 class HotSink:
-    """Finished blocks as tiles of the planes IMAGE, MASK, VARIANCE (and components by name) of a `MappedWriter`.
+    """Finished blocks as tiles of the planes IMAGE, MASK, VARIANCE (and components as ``VAR_<NAME>``) of a `MappedWriter`.
 
     A plane that the writer does not have is dropped.
 
@@ -107,7 +107,8 @@ class HotSink:
 
     def store(self, block: Block) -> None:
         """Swap, sum and write one finished block; safe from any thread."""
-        planes: dict[str, NDArray] = {"IMAGE": block.image, **block.components}
+        planes: dict[str, NDArray] = {"IMAGE": block.image}
+        planes.update({f"VAR_{name.upper()}": part for name, part in block.components.items()})
         if "MASK" in self.writer:
             planes["MASK"] = block.start_mask()
         if "VARIANCE" in self.writer:
