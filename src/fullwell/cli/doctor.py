@@ -16,7 +16,7 @@ from fullwell import __version__
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 LIBRARIES = (
     "numpy",

@@ -13,7 +13,7 @@ import typer
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Entry = dict[str, Any]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +10,11 @@ import typer
 
 if TYPE_CHECKING:
     from fullwell.cameras import Detector
+    from fullwell.frames import Frame
     from fullwell.products import Product
 
 __all__ = [
+    "Accept",
     "CameraName",
     "Gains",
     "Off",
@@ -21,13 +23,23 @@ __all__ = [
     "ReadNoise",
     "Trim",
     "camera",
+    "chosen",
     "output_of",
     "products",
     "stated",
     "with_gain",
 ]
 
-ProductFile = Annotated[Path | None, typer.Option(metavar="FILE", show_default=False)]
+ProductFile = Annotated[
+    list[Path] | None,
+    typer.Option(metavar="FILE", show_default=False, help="Product; repeat for several, the one that fits is taken."),
+]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept", metavar="FIELD", show_default=False, help="Accept this difference of frame and calibration; repeat."
+    ),
+]
 Gains = Annotated[
     str | None,
     typer.Option(
@@ -86,8 +98,8 @@ def stated(**values: Any) -> Any:
     return load(CameraOptions, given, where="command line")
 
 
-def products(**files: Path | None) -> dict[str, Product]:
-    """Read role -> product; roles without a file are left out.
+def products(**files: list[Path] | None) -> dict[str, list[Product]]:
+    """Read role -> products; roles without a file are left out.
 
     Raises
     ------
@@ -98,17 +110,36 @@ def products(**files: Path | None) -> dict[str, Product]:
     from fullwell import io
     from fullwell.base.errors import UsageError
 
-    out = {}
-    for role, path in files.items():
-        if path is None:
-            continue
-        product = io.read_product(path)
-        if product.kind != role:
-            raise UsageError(
-                f"--{role} is given a {product.kind}", where=str(path), remedy=f"give it as --{product.kind} {path}"
-            )
-        out[role] = product
+    out: dict[str, list[Product]] = {}
+    for role, paths in files.items():
+        for path in paths or ():
+            product = io.read_product(path)
+            if product.kind != role:
+                raise UsageError(
+                    f"--{role} is given a {product.kind}", where=str(path), remedy=f"give it as --{product.kind} {path}"
+                )
+            out.setdefault(role, []).append(product)
     return out
+
+
+def chosen(roles: Mapping[str, list[Product]], frame: Frame, accept: Collection[str] | None) -> dict[str, Product]:
+    """Role -> the product that belongs to `frame`, cut to its window.
+
+    Raises
+    ------
+    MissingProduct
+        none of the products given for a role agrees with the frame.
+    UsageError
+        `accept` names a field that cannot be accepted.
+    """
+    from fullwell.base.errors import UsageError
+    from fullwell.reduction import cut_out, match
+    from fullwell.reduction.matching import ACCEPTABLE
+
+    for field in accept or ():
+        if field not in ACCEPTABLE:
+            raise UsageError(f"a difference in '{field}' cannot be accepted", remedy=f"one of {', '.join(ACCEPTABLE)}")
+    return {kind: cut_out(match(kind, given, frame, accept or ()), frame) for kind, given in roles.items()}
 
 
 def with_gain(given: str | None, read_noise: float | None, detector: Detector | None) -> Product | None:
@@ -129,7 +160,7 @@ def with_gain(given: str | None, read_noise: float | None, detector: Detector | 
     if given is None and read_noise is None:
         return None
     if given is not None and Path(given).is_file():
-        return products(gain=Path(given))["gain"]
+        return products(gain=[Path(given)])["gain"][0]
     names = detector.names if detector is not None else ("A",)
     values = dict.fromkeys(names, float("nan")) if given is None else _numbers(given, names)
     missing = [name for name in names if name not in values]

@@ -14,7 +14,7 @@ from fullwell.cli.output import Door, significant
 if TYPE_CHECKING:
     from fullwell.cameras import Detector
 
-app = typer.Typer(no_args_is_help=True, help="The shipped cameras, and the check of a camera.")
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="The shipped cameras, and the check of a camera.")
 
 
 @app.command("list")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fullwell.cli.inputs import (
+    Accept,
     CameraName,
     Gains,
     Off,
@@ -17,6 +18,7 @@ from fullwell.cli.inputs import (
     ReadNoise,
     Trim,
     camera,
+    chosen,
     output_of,
     products,
     stated,
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from fullwell.frames import Frame
     from fullwell.products import Product
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 Recipe = Annotated[
     str, typer.Option("--recipe", metavar="NAME", help="Order of the steps; 'fullwell steps' lists them.")
@@ -58,6 +60,7 @@ def isr(
     recipe: Recipe = "auto",
     sets: Sets = None,
     off: Off = None,
+    accept: Accept = None,
     variance_components: Components = False,
     compress: Compress = False,
 ) -> None:
@@ -77,7 +80,7 @@ def isr(
             from fullwell.reduction import isr as correct
 
             frame = io.read(path, instrument=instrument, options=told)
-            given = _with(roles, with_gain(gain, read_noise, frame.detector))
+            given = _with(chosen(roles, frame, accept), with_gain(gain, read_noise, frame.detector))
             if door.dry_run:
                 done.append(_plan(door, path, outputs[path], frame, given, recipe, settings, off or []))
                 continue

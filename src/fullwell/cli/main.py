@@ -49,6 +49,7 @@ class LazyGroup(TyperGroup):
             module, panel = COMMANDS[cmd_name]
             command: Any = typer.main.get_command(import_module(f"fullwell.cli.{module}").app)
             command.name, command.rich_help_panel = cmd_name, panel
+            polish(command, cmd_name)
             self.commands[cmd_name] = command
         return self.commands[cmd_name]
 
@@ -60,6 +61,21 @@ class LazyGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
+def polish(command: Any, path: str) -> None:
+    """Give every option its environment variable, and help pages without clutter; groups with all their commands."""
+    for name, child in getattr(command, "commands", {}).items():
+        polish(child, f"{path} {name}")
+    for param in command.params:
+        if param.param_type_name == "option":
+            option = max(param.opts, key=len).lstrip("-")
+            param.envvar = "_".join(["fullwell", *path.split(), option]).replace("-", "_").upper()
+            param.show_envvar = False
+            if param.is_flag:
+                param.metavar = ""
+        if getattr(param, "help", None):
+            param.help = param.help.replace("[", r"\[")
+
+
 app = typer.Typer(
     cls=LazyGroup,
     name="fullwell",
@@ -67,7 +83,7 @@ app = typer.Typer(
     add_completion=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "FULLWELL"},
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -91,6 +107,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     from fullwell.base.errors import FullwellError
 
     command: Any = typer.main.get_command(app)
+    polish(command, "")
     try:
         command.main(args=None if argv is None else list(argv), prog_name="fullwell")
     except SystemExit as end:

@@ -62,18 +62,16 @@ def _table(ctx: typer.Context, path: Path) -> dict[str, Any]:
         table = table.get(name, {})
         if not isinstance(table, Mapping):
             raise ConfigError(f"'{name}' is to be a table of options", where=str(path), remedy=f"write [{name}]")
-    known = {p.name or "": p for p in ctx.command.params}
-    aliases = {"set": "sets", "json": "as_json", "off": "off"}
+    known = {max(p.opts, key=len).lstrip("-").replace("-", "_"): p.name for p in ctx.command.params}
     out: dict[str, Any] = {}
     for key, value in table.items():
-        name = aliases.get(key, key).replace("-", "_")
-        if name not in known or name == "config":
+        name = known.get(key.replace("-", "_"))
+        if name is None or name == "config":
             near = difflib.get_close_matches(key, known, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"see 'fullwell {' '.join(names)} --help'"
             raise ConfigError(
                 f"unknown option '{key}' of '{' '.join(names)}'",
                 where=f"{path}, table [{'.'.join(names)}]",
-                remedy=hint,
+                remedy=f"did you mean '{near[0]}'?" if near else f"see 'fullwell {' '.join(names)} --help'",
             )
         out[name] = _flat(value) if name == "sets" else value
     return out
@@ -116,26 +114,23 @@ def parse_sets(items: list[str] | None) -> dict[str, dict[str, Any]]:
     return out
 
 
+def _shared(*names: str, help: str, **more: Any) -> Any:
+    return typer.Option(*names, help=help, rich_help_panel="Common options", show_default=False, **more)
+
+
 _LOOK: dict[str, Any] = {
-    "as_json": Annotated[bool, typer.Option("--json", help="Data as JSON on stdout, all else on stderr.")],
+    "as_json": Annotated[bool, _shared("--json", help="Data as JSON on stdout, all else on stderr.")],
     "config": Annotated[
         Path | None,
-        typer.Option(
-            "--config",
-            metavar="FILE",
-            callback=_config,
-            is_eager=True,
-            help="Settings file (TOML).",
-            show_default=False,
-        ),
+        _shared("--config", metavar="FILE", callback=_config, is_eager=True, help="Settings file (TOML)."),
     ],
-    "quiet": Annotated[bool, typer.Option("-q", "--quiet", help="Errors only.")],
-    "verbose": Annotated[int, typer.Option("-v", "--verbose", count=True, metavar="", help="Say more; -vv all.")],
+    "quiet": Annotated[bool, _shared("-q", "--quiet", help="Errors only.")],
+    "verbose": Annotated[int, _shared("-v", "--verbose", count=True, metavar="", help="Say more; -vv all.")],
 }
 _WORK: dict[str, Any] = {
-    "dry_run": Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")],
-    "jobs": Annotated[int, typer.Option("-j", "--jobs", min=1, metavar="N", help="Threads.")],
-    "fail_fast": Annotated[bool, typer.Option("--fail-fast", help="Stop at the first frame that fails.")],
+    "dry_run": Annotated[bool, _shared("--dry-run", help="Say what would be done, and do nothing.")],
+    "jobs": Annotated[int, _shared("-j", "--jobs", min=1, metavar="N", help="Threads (1).")],
+    "fail_fast": Annotated[bool, _shared("--fail-fast", help="Stop at the first frame that fails.")],
 }
 _DEFAULTS: dict[str, Any] = {
     "as_json": False,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fullwell.frames import Frame
     from fullwell.instruments.headers import FileHeaders
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 SAMPLE = 200_000
 """Pixels looked at in each region: a median of so many is good to 0.3 % of the noise."""

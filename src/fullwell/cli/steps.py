@@ -9,7 +9,7 @@ import typer
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 @app.command(epilog="Example: fullwell steps --recipe lsst; then fullwell explain NAME for the physics of one.")

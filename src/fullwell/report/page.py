@@ -94,7 +94,8 @@ class Page:
         Parameters
         ----------
         columns : headings.
-        rows : cells: texts, numbers, or measured numbers {"value", "error", "unit"}.
+        rows : cells: texts, numbers, or measured numbers {"value", "error", "unit"}, or numbers with a Python
+            format {"value", "format"}.
         units : heading -> unit, written under it.
         title, caption : above and below the table.
         states : by row, "" or "good", "bad", "off", which colours it.
@@ -123,18 +124,20 @@ class Page:
         good = [c["pull"] is not None and abs(c["pull"]) < limit for c in checks]
         passed, total = self.verdict or (0, 0)
         self.verdict = (passed + sum(good), total + len(checks))
-        rows = [[c["name"], c["unit"], c["truth"], _measured(c), c["pull"]] for c in checks]
+        rows = [
+            [c["name"], c["unit"], c["truth"], _measured(c), {"value": c["pull"], "format": "+.2f"}] for c in checks
+        ]
+        columns = ["check", "unit", "truth", "measured", "pull"]
         caption = (
             "pull = (measured - truth) / error. If the errors are true, pulls scatter by 1; "
             f"one beyond {limit:g} happens by chance once in 16,000 checks."
         )
-        self.add_table(
-            ("check", "unit", "truth", "measured", "pull"),
-            rows,
-            title=title,
-            caption=caption,
-            states=["good" if ok else "bad" for ok in good],
-        )
+        if any(c.get("bound") for c in checks):
+            columns.append("error / bound")
+            for row, c in zip(rows, checks, strict=True):
+                row.append({"value": c["error"] / c["bound"], "format": ".2f"} if c.get("bound") else None)
+            caption += " The bound is the smallest error that the frames allow (Cramér-Rao)."
+        self.add_table(columns, rows, title=title, caption=caption, states=["good" if ok else "bad" for ok in good])
 
     def add_figure(self, kind: str, name: str, thing: Any, *, caption: str = "", **options: Any) -> None:
         """The registered figure ``kind/name`` of `thing`; where it fails, a red box with the error."""
@@ -209,6 +212,9 @@ def _is_number(rows: Sequence[Sequence[Any]], column: int) -> bool:
 
 def _cell(value: Any, unit: str) -> dict[str, Any]:
     """Text of a cell; a measured number shows its unit unless the column does."""
+    if isinstance(value, Mapping) and "format" in value:
+        number = value["value"]
+        return {"text": "-" if number is None or math.isnan(number) else format(number, value["format"])}
     if isinstance(value, Mapping):
         shown = "" if unit else value.get("unit", "")
         return {"text": with_error(value.get("value"), value.get("error"), shown)}

@@ -1,0 +1,196 @@
+"""`fullwell build bias|dark|flat|defects`: combined calibrations from raw frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from fullwell.cli.inputs import (
+    Accept,
+    CameraName,
+    Gains,
+    Overscan,
+    ProductFile,
+    ReadNoise,
+    Trim,
+    camera,
+    chosen,
+    products,
+    stated,
+    with_gain,
+)
+from fullwell.cli.options import Files, OutFile, Sets, common, parse_sets
+from fullwell.cli.output import Door
+
+if TYPE_CHECKING:
+    from fullwell.frames import Frame
+    from fullwell.products import Product
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help="Combined bias, dark and flat, and defects.")
+
+
+@app.command(epilog="Example: fullwell build bias bias_*.fits -o bias.fits --gain gain.ecsv")
+@common(work=True)
+def bias(
+    door: Door,
+    files: Files,
+    output: OutFile,
+    gain: Gains = None,
+    read_noise: ReadNoise = None,
+    camera_name: CameraName = None,
+    overscan: Overscan = None,
+    trim: Trim = None,
+    sets: Sets = None,
+) -> None:
+    """Combine bias frames; in electron where the gain is known, else in adu."""
+    from fullwell import measure
+
+    read = _reader(camera_name, overscan, trim, gain, read_noise)
+    _build(door, files, output, read, "bias", sets, {}, None, measure.build_bias)
+
+
+@app.command(epilog="Example: fullwell build dark dark_*.fits -o dark.fits --bias bias.fits --gain gain.ecsv")
+@common(work=True)
+def dark(
+    door: Door,
+    files: Files,
+    output: OutFile,
+    bias: ProductFile = None,
+    gain: Gains = None,
+    read_noise: ReadNoise = None,
+    camera_name: CameraName = None,
+    overscan: Overscan = None,
+    trim: Trim = None,
+    accept: Accept = None,
+    sets: Sets = None,
+) -> None:
+    """Combine darks to a rate per second of dark time; cosmic rays are clipped."""
+    from fullwell import measure
+
+    read = _reader(camera_name, overscan, trim, gain, read_noise)
+    _build(door, files, output, read, "dark", sets, products(bias=bias), accept, measure.build_dark)
+
+
+@app.command(epilog="Example: fullwell build flat dome_r_*.fits -o flat_r.fits --bias bias.fits --gain gain.ecsv")
+@common(work=True)
+def flat(
+    door: Door,
+    files: Files,
+    output: OutFile,
+    bias: ProductFile = None,
+    dark: ProductFile = None,
+    defects: ProductFile = None,
+    gain: Gains = None,
+    read_noise: ReadNoise = None,
+    camera_name: CameraName = None,
+    overscan: Overscan = None,
+    trim: Trim = None,
+    accept: Accept = None,
+    sets: Sets = None,
+) -> None:
+    """Combine flats of one filter to the relative response, mean 1."""
+    from fullwell import measure
+
+    read = _reader(camera_name, overscan, trim, gain, read_noise)
+    roles = products(bias=bias, dark=dark, defects=defects)
+    _build(door, files, output, read, "flat", sets, roles, accept, measure.build_flat)
+
+
+@app.command(epilog="Example: fullwell build defects bias.fits dark.fits flat_r.fits -o defects.ecsv")
+@common(work=True)
+def defects(door: Door, files: Files, output: OutFile) -> None:
+    """Find defective pixels and columns in combined darks, flats and biases."""
+    from fullwell import io, measure
+    from fullwell.base.errors import UsageError
+
+    given: dict[str, list[Any]] = {"dark": [], "flat": [], "bias": []}
+    for path in files:
+        product = io.read_product(path)
+        if product.kind not in given:
+            raise UsageError(
+                f"defects are not found in a {product.kind}",
+                where=str(path),
+                remedy="give darks, flats, biases",
+            )
+        given[product.kind].append(product)
+    if door.dry_run:
+        door.say(f"{len(files)} products -> {output}")
+        return
+    found = measure.build_defects(darks=given["dark"], flats=given["flat"], biases=given["bias"])
+    _write(door, found, output)
+
+
+Read = Callable[[Path], tuple["Frame", "Product | None"]]
+
+
+def _reader(name: str | None, overscan: str | None, trim: str | None, gain: str | None, noise: float | None) -> Read:
+    """A function that reads a raw frame as the options say, with the gain for its amplifiers."""
+    from fullwell import io
+
+    instrument, told = camera(name), stated(overscan=overscan, trim=trim)
+
+    def read(path: Path) -> tuple[Frame, Product | None]:
+        frame = io.read(path, instrument=instrument, options=told)
+        return frame, with_gain(gain, noise, frame.detector)
+
+    return read
+
+
+def _build(
+    door: Door,
+    files: list[Path],
+    output: Path,
+    read: Read,
+    recipe: str,
+    sets: list[str] | None,
+    roles: dict[str, list[Product]],
+    accept: list[str] | None,
+    make: Callable[[list[Frame]], Product],
+) -> None:
+    """Correct the frames with the recipe of their kind, combine, write."""
+    from fullwell.base.errors import UsageError
+    from fullwell.base.progress import progress
+    from fullwell.conductor import Digests, Workers
+    from fullwell.reduction import isr
+
+    if output.resolve() in {f.resolve() for f in files}:
+        raise UsageError(
+            "the output would replace an input file", where=str(output), remedy="give another name with -o"
+        )
+    settings = parse_sets(sets)
+    if door.dry_run:
+        door.say(f"{len(files)} frames -> {output}: recipe {recipe}, then {recipe} combined")
+        door.give(inputs=[str(f) for f in files], output=str(output), recipe=recipe)
+        return
+    workers, digests, frames = Workers(door.jobs), Digests(), []
+    for path in progress(files, f"{recipe} frames"):
+        with door.guard(str(path)):
+            frame, gain = read(path)
+            given = chosen(roles, frame, accept)
+            if gain is not None:
+                given["gain"] = gain
+            frames.append(isr(frame, given, recipe=recipe, settings=settings, workers=workers, digests=digests))
+    if not frames:
+        return
+    _write(door, make(frames), output)
+
+
+def _write(door: Door, product: Product, output: Path) -> None:
+    from fullwell import io
+
+    io.write_product(product, output)
+    for note in product.notes:
+        door.note(f"note: {note}")
+    unit = getattr(product, "unit", "")
+    door.say(f"{product.kind} {product.id[:12]}{f' [{unit}]' if unit else ''} -> {output}")
+    door.give(
+        output=str(output),
+        kind=product.kind,
+        id=product.id,
+        unit=unit,
+        inputs=list(product.inputs),
+        notes=product.notes,
+    )
