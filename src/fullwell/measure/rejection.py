@@ -207,22 +207,27 @@ def factors(n: int, method: str, clip: Clip) -> tuple[float, float]:
         return 1.0, 1.0
     if kind == "median" and clip.idle:
         return median_factor(n), median_factor(n)
-    size = min(max(4_000_000 // n, 20_000), 400_000)
+    batch = max(1024, 262_144 // n)
+    batches = max(4, min(400_000, 1_500_000 // n) // batch)
     rng = np.random.default_rng(20260101 + n)
-    stack = rng.standard_normal((n, size), np.float32)
-    image, scatter = np.empty(size, np.float32), np.empty(size, np.float32)
-    count, rejected = np.empty(size, np.uint16), np.empty(size, np.uint16)
-    run(
-        stack, kind, clip.model_copy(update={"floor": 0.0}), image=image, scatter=scatter, count=count,
-        rejected=rejected, by_input=np.zeros(n, np.int64),
-    )  # fmt: skip
-    have = count > 0
-    result, plain = image[have].astype(np.float64), stack[:, have].mean(0, dtype=np.float64)
-    truth = float(result.var() - plain.var() + 1.0 / n)
-    two = count > 1
-    plain_scatter = stack[:, two].var(0, ddof=1, dtype=np.float64) / n
-    expected = float(np.mean(scatter[two].astype(np.float64) - plain_scatter)) + 1.0 / n
-    return truth / expected, truth / float(np.mean(1.0 / count[have]))
+    own = clip.model_copy(update={"floor": 0.0})
+    image, scatter = np.empty(batch, np.float32), np.empty(batch, np.float32)
+    count, rejected = np.empty(batch, np.uint16), np.empty(batch, np.uint16)
+    sums = np.zeros(5)
+    for _ in range(batches):
+        stack = rng.standard_normal((n, batch), np.float32)
+        run(
+            stack, kind, own, image=image, scatter=scatter, count=count, rejected=rejected,
+            by_input=np.zeros(n, np.int64),
+        )  # fmt: skip
+        two = count > 1
+        plain, spread = stack.mean(0, dtype=np.float64), stack.var(0, ddof=1, dtype=np.float64) / n
+        result = image[two].astype(np.float64)
+        sums += (result.sum(), (result**2 - plain[two] ** 2).sum(), (scatter[two] - spread[two]).sum(),
+                 (1.0 / count[two]).sum(), two.sum())  # fmt: skip
+    mean, extra, off, inverse = sums[:4] / sums[4]
+    truth = extra - mean * mean + 1.0 / n
+    return float(truth / (off + 1.0 / n)), float(truth / inverse)
 
 
 def apply_factors(
