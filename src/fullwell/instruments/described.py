@@ -156,7 +156,7 @@ def _from_sections(amp: AmplifierSpec, kind: TypeSpec, where: str) -> Amplifier:
         orientation=shown,
         hdu=amp.hdu,
         hdu_orientation=orientation_of(amp.hdu_corner),
-        **inner,
+        **inner,  # type: ignore[arg-type]
         **_values(amp, kind),  # type: ignore[arg-type]
     )
 
@@ -255,7 +255,7 @@ def build_amplifiers(
 
 def _raft_detectors(rafts: RaftSpec) -> list[DetectorSpec]:
     """The detectors of a regular focal plane."""
-    out = []
+    out: list[DetectorSpec] = []
     for raft, kind in rafts.types.items():
         row, column = int(raft[1]), int(raft[2])
         for slot in rafts.slots:
