@@ -35,6 +35,7 @@ __all__ = ["ColumnOffsets", "ParallelOverscanConfig", "add", "remove"]
 
 F4 = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
+PER_LINE = ("median_per_row", "mean_per_row")
 
 
 class ParallelOverscanConfig(StepConfig):
@@ -67,7 +68,7 @@ class ParallelOverscanConfig(StepConfig):
     smoothing_threshold: float = Field(5.0, gt=0, description="Excess over it that makes a column bad [adu].")
     propagate_variance: bool = Field(True, description="Add the error of the level to the variance.")
     compat: Literal["", "lsst"] = Field(
-        "", description="'lsst': cut to integers before a median per column, each column's own quartile width."
+        "", description="'lsst': levels per column from values cut to integers; each column's own quartile width."
     )
 
 
@@ -123,7 +124,8 @@ def remove_block(block: Block, given: ParallelLevels, cfg: ParallelOverscanConfi
         low, high = max(block.r0, given.first), min(block.r1, given.first + len(given.flags))
         if low < high:
             arith.or_plane(
-                block.start_mask()[low - block.r0 : high - block.r0], given.flags[low - given.first : high - given.first]
+                block.start_mask()[low - block.r0 : high - block.r0],
+                given.flags[low - given.first : high - given.first],
             )
 
 
@@ -161,10 +163,10 @@ def prepare(rows: Rows, product: Gain | None, cfg: ParallelOverscanConfig) -> Pa
             continue
         own = slice(box.y0 + int(layout.shift[a]) - first, box.y1 + int(layout.shift[a]) - first)
         where = own, slice(int(start[a]), int(start[a] + width[a]))
-        bits = np.zeros_like(image[where], np.uint32) if mask is None else mask[where].copy()
-        strip = Strip(image[where], bits, box.y0 < amp.data.y0, float(scale[a]))
+        bits = np.zeros_like(image[where], np.uint32) if mask is None else mask[where]
+        strip = Strip(image[where], bits.copy(), box.y0 < amp.data.y0, float(scale[a]))
         reason = strip.look(cfg, float(levels[a]), lambda a=a: data_median(rows, a, cfg))  # type: ignore[misc]
-        flags[where] = strip.bits & ~bits if mask is not None else strip.bits
+        flags[where] = strip.bits & ~bits
         if reason:
             numbers["left_out"][amp.name] = reason
             continue
@@ -187,8 +189,9 @@ def saturated_levels(rows: Rows, product: Gain | None, cfg: ParallelOverscanConf
     if cfg.level is not None:
         return np.full(len(detector), cfg.level)
     values = detector.values("saturation")
-    if product is not None:
-        values = np.where(np.isfinite(product.saturation), product.saturation, values)
+    if product is not None and product.saturation is not None:
+        own = np.asarray(product.saturation, np.float64)
+        values = np.where(np.isfinite(own), own, values)
     return np.where(np.isfinite(values), cfg.level_factor * values, cfg.level_unknown)
 
 
@@ -273,25 +276,22 @@ class Strip:
         """Level and variance of each column, and how many columns had to be filled."""
         region = self.lines(cfg)
         n, m = region.shape
-        whole = cfg.compat == "lsst" and cfg.method == "median_per_row"
-        lines = np.trunc(region) if whole else region
         start, width = np.zeros(1, np.int64), np.full(1, m)
         centre, sigma, spread = (np.zeros(1, np.float32) for _ in range(3))
         overscan.strip_statistics(region, start, width, float("inf"), centre, sigma, spread)
-        clip = np.full((1, 1), -1, np.float32)
-        if cfg.clip > 0:
-            clip[:] = cfg.clip * sigma
-            if cfg.compat:
-                raw = self.image[self.used].T
-                clip = overscan_fit.own_widths(np.trunc(raw) if whole else raw, cfg.clip)[:, None].astype(np.float32)
+        clip = np.full((1, 1), cfg.clip * sigma[0] if cfg.clip > 0 else -1, np.float32)
+        whole = cfg.compat == "lsst" and cfg.method in PER_LINE
+        if cfg.compat and cfg.method not in overscan_fit.SCALARS:
+            far = overscan_fit.own_outliers(self.image[self.used].T, cfg.clip)
+            region, clip[:] = np.where(far, np.float32(np.nan), region), -1
+            region = np.trunc(region) if whole else region
+        mean = cfg.method != "median_per_row"
         wide = np.full(1, np.inf, np.float32)
         level, used, square = (np.empty((n, 1), np.float32) for _ in range(3))
-        overscan.row_levels(
-            lines, start, width, cfg.method != "median_per_row", whole, centre, wide, wide, clip, level, used, square
-        )
+        overscan.row_levels(region, start, width, mean, whole, centre, wide, wide, clip, level, used, square)
         rough, count = level[:, 0].astype(np.float64), used[:, 0]
         gaps = int(np.count_nonzero(~np.isfinite(rough)))
-        if cfg.method in ("median_per_row", "mean_per_row"):
+        if cfg.method in PER_LINE:
             factor = np.pi / 2 if cfg.method == "median_per_row" else 1.0
             many = np.where(count > 0, count, 1)
             return overscan_fit.fill_gaps(rough), factor * float(sigma[0]) ** 2 / many, gaps

@@ -171,7 +171,11 @@ class SerialLevels:
         """Limits below and above the centre, and the clip (1, n_amp), [adu]."""
         limit = np.full(self.centre.size, self.cfg.max_deviation, np.float32)
         below = limit if self.cfg.deviation == "both" else np.full_like(limit, np.inf)
-        clip = np.float32(self.cfg.clip) * self.sigma if self.cfg.clip > 0 else np.full_like(limit, -1)
+        clip = (
+            np.float32(self.cfg.clip) * self.sigma
+            if self.cfg.clip > 0 and not self.cfg.compat
+            else np.full_like(limit, -1)
+        )
         return below, limit, np.ascontiguousarray(clip[None, :], np.float32)
 
     @cached_property
@@ -184,15 +188,14 @@ class SerialLevels:
     def row_factor(self) -> F4:
         """Variance of a row's level times the pixels used, (n_amp,) [adu**2]."""
         factor = np.float32(np.pi / 2 if self.cfg.method == "median_per_row" else 1)
-        return np.where(self.absent, np.float32(0), factor * self.sigma**2)
+        return np.where(self.absent, np.float32(0), factor * self.sigma**2).astype(np.float32)
 
-    def measure(self, block: Block, level: F4, used: F4, square: F4, clip: F4 | None = None) -> None:
-        """Fill level, pixels used and squared residuals (n, n_amp) of the rows of a block; NaN where nothing is left."""
+    def measure(self, block: Block, level: F4, used: F4, square: F4) -> None:
+        """Fill level (NaN where nothing is left), pixels used and squared residuals (n, n_amp) of a block's rows."""
         start, width = self.columns(block.layout)
         image = without(block, self.cfg.mask_planes) if block.has_mask else block.image
-        below, above, common = self.cuts
+        below, above, clip = self.cuts
         mean = self.cfg.method != "median_per_row"
-        clip = common if clip is None else clip
         overscan.row_levels(
             image, start, width, mean, self.integers, self.centre, below, above, clip, level, used, square
         )
@@ -217,7 +220,7 @@ def remove_block(block: Block, given: SerialLevels, cfg: SerialOverscanConfig) -
     start, width = given.columns(layout)
     if cfg.per_row and not cfg.compat and width.any():
         given.measure(block, level, used, square)
-        variance = given.row_factor / np.maximum(used, np.float32(1))
+        variance: F4 = given.row_factor / np.maximum(used, np.float32(1))
         if not np.isfinite(level).all():
             level[:, given.absent] = 0
             gaps = ~np.isfinite(level)
@@ -274,6 +277,7 @@ def prepare(rows: Rows, given: None, cfg: SerialOverscanConfig) -> SerialLevels:
         overscan.strip_statistics(strip, start, width, cfg.max_deviation, centre, sigma, spread)
         lost = present & ~np.isfinite(centre)
     noise = np.float32(np.sqrt(1 / 12) if integers else 0)
+    table = np.full((height, n), np.nan, np.float32)
     out = SerialLevels(
         rows,
         cfg,
@@ -285,7 +289,9 @@ def prepare(rows: Rows, given: None, cfg: SerialOverscanConfig) -> SerialLevels:
         np.maximum(np.nan_to_num(sigma), noise),
         np.maximum(np.nan_to_num(spread), noise),
         integers,
-        *(np.full((height, n), np.nan, np.float32) for _ in range(3)),
+        table,
+        table.copy(),
+        table.copy(),
         np.zeros((height, n), np.bool_),
         np.zeros((2, n, max(cfg.skip_leading, 1))),
     )
@@ -334,13 +340,14 @@ def measure_whole(given: SerialLevels) -> tuple[F4, F4]:
     block = Block(given.rows.exposure, layout, low, high, Buffers())
     block.image = strip
     start, width = given.columns(layout)
-    clip = None
-    if cfg.compat and cfg.clip > 0:
-        columns = [strip[:, s : s + w] for s, w in zip(start, width, strict=True)]
-        own = [overscan_fit.own_widths(c, cfg.clip) if c.size else np.zeros(len(strip)) for c in columns]
-        clip = np.stack(own, axis=1).astype(np.float32)
+    if cfg.compat and cfg.method not in overscan_fit.SCALARS:
+        block.image = strip.copy()
+        for s, w in zip(start, width, strict=True):
+            if w:
+                far = overscan_fit.own_outliers(strip[:, s : s + w], cfg.clip)
+                block.image[:, s : s + w][far] = np.nan
     rough, used, square = (np.empty((high - low, n), np.float32) for _ in range(3))
-    given.measure(block, rough, used, square, clip)
+    given.measure(block, rough, used, square)
     factor = np.pi / 2 if cfg.method == "median_per_row" else 1.0
     for a in np.flatnonzero(given.present & ~given.lost):
         rows = slice(int(given.first[a]), int(given.last[a]))
@@ -355,9 +362,7 @@ def measure_whole(given: SerialLevels) -> tuple[F4, F4]:
             far = region - given.centre[a]
             region[(np.abs(far) if cfg.deviation == "both" else far) > cfg.max_deviation] = np.nan
             grouped = given.integers and not cfg.compat
-            one, error_one = overscan_fit.scalar_level(
-                region, cfg.method, cfg.clip, grouped, float(given.spread[a])
-            )
+            one, error_one = overscan_fit.scalar_level(region, cfg.method, cfg.clip, grouped, float(given.spread[a]))
             values, error = np.full(region.shape[0], one), np.full(region.shape[0], error_one)
         level[rows, a], variance[rows, a] = values, error
         level[: rows.start, a] = np.median(values[:5])

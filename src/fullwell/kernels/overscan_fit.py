@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["CURVES", "clipped", "fill_gaps", "fit_line", "grouped_median", "own_widths", "scalar_level"]
+__all__ = ["CURVES", "SCALARS", "clipped", "fill_gaps", "fit_line", "grouped_median", "own_outliers", "scalar_level"]
 
 F8 = NDArray[np.float64]
 POLYNOMIALS = ("polynomial", "legendre", "chebyshev")
+SCALARS = ("median", "mean", "clipped_mean")
 CURVES = (*POLYNOMIALS, "natural_spline", "cubic_spline", "akima_spline")
 NEIGHBOURS = 5
 """Lines on each side that fill a gap."""
@@ -68,9 +69,7 @@ def clipped(values: NDArray[Any], clip: float = 3.0, passes: int = 3) -> tuple[f
     return float(centre), float(sigma), int(kept.size)
 
 
-def scalar_level(
-    values: NDArray[Any], method: str, clip: float, grouped: bool, sigma: float
-) -> tuple[float, float]:
+def scalar_level(values: NDArray[Any], method: str, clip: float, grouped: bool, sigma: float) -> tuple[float, float]:
     """One level for all pixels and its variance.
 
     `method` is "mean", "median" (`grouped`: of integers, see `grouped_median`) or "clipped_mean"; `sigma` is the
@@ -88,16 +87,20 @@ def scalar_level(
     return level, np.pi / 2 * sigma**2 / good.size
 
 
-def own_widths(region: NDArray[Any], clip: float) -> F8:
-    """Half-width of the clip of each line from its own quartiles, (n,) (spec 2.2, item 6).
+def own_outliers(region: NDArray[Any], clip: float) -> NDArray[np.bool_]:
+    """Pixels (n, m) farther from the median of their line than `clip` widths of that line (spec 2.2, item 6).
 
-    A line whose quartile width is over twice the median width (a bleed) gets the median width. The
-    factor 0.74 and the use of every pixel, also of those left out later, are the reference's.
+    A line whose width is over twice the median width (a bleed) gets the median width. The factor
+    0.74 and the use of every pixel, masked ones among them, are the reference's.
     """
-    low, high = np.nanpercentile(np.asarray(region, np.float64), (25, 75), axis=1)
+    lines = np.asarray(region, np.float64)
+    if clip <= 0:
+        return np.zeros(lines.shape, np.bool_)
+    low, middle, high = np.nanpercentile(lines, (25, 50, 75), axis=1)
     sigma = 0.74 * (high - low)
     typical = np.nanmedian(sigma)
-    return clip * np.where(sigma > 2 * typical, typical, sigma)
+    half = clip * np.where(sigma > 2 * typical, typical, sigma)
+    return np.asarray(np.abs(lines - middle[:, None]) > half[:, None])
 
 
 def fit_line(levels: NDArray[Any], method: str, order: int) -> tuple[F8, F8]:
@@ -105,7 +108,7 @@ def fit_line(levels: NDArray[Any], method: str, order: int) -> tuple[F8, F8]:
 
     Parameters
     ----------
-    levels : (n,), NaN where a line has none.
+    levels : (n,), NaN where a line has none (filled as by `fill_gaps`).
     method : "polynomial", "legendre", "chebyshev" (unweighted least squares of degree `order`; the three
         bases span the same functions), "natural_spline", "cubic_spline", "akima_spline" (through the means
         of `order` equal bins).
@@ -113,16 +116,18 @@ def fit_line(levels: NDArray[Any], method: str, order: int) -> tuple[F8, F8]:
     Returns
     -------
     fit, variance : (n,). The variance follows from the scatter of the levels about the fit; for a
-        spline it is that of the bin means, linearly between them.
+        spline it is that of the bin means, linearly between them. Fewer than five bins with lines in them give
+    no spline: the level of the first is taken everywhere.
     """
     n = levels.size
     t = 2 * np.arange(n) / n - 1
     good = np.isfinite(levels)
     if not good.any():
         return np.full(n, np.nan), np.zeros(n)
+    filled = fill_gaps(levels)
     if method in POLYNOMIALS:
-        return _polynomial(t, fill_gaps(levels), method, min(order, max(int(good.sum()) - 1, 0)))
-    return _spline(t, np.asarray(levels, np.float64), good, method, order)
+        return _polynomial(t, filled, method, min(order, max(int(good.sum()) - 1, 0)))
+    return _spline(t, filled, good, method, max(order, 1))
 
 
 def _polynomial(t: F8, levels: F8, method: str, order: int) -> tuple[F8, F8]:
@@ -139,12 +144,12 @@ def _spline(t: F8, levels: F8, good: NDArray[np.bool_], method: str, order: int)
     from scipy.interpolate import Akima1DInterpolator, CubicSpline
 
     edges = np.histogram_bin_edges(t, order)
-    place = np.clip(np.searchsorted(edges, t, "right") - 1, 0, order - 1)[good]
+    place = np.clip(np.searchsorted(edges, t, "right") - 1, 0, order - 1)
     count = np.bincount(place, minlength=order).astype(np.float64)
     full = count > 0
-    x = np.bincount(place, t[good], order)[full] / count[full]
-    y = np.bincount(place, levels[good], order)[full] / count[full]
-    count = count[full]
+    x = np.bincount(place, t, order)[full] / count[full]
+    y = np.bincount(place, levels, order)[full] / count[full]
+    measured = np.maximum(np.bincount(place, good, order)[full], 1)
     if x.size < 5:
         scatter = float(np.var(levels[good])) / good.sum()
         return np.full(t.size, y[0]), np.full(t.size, scatter)
@@ -154,4 +159,4 @@ def _spline(t: F8, levels: F8, good: NDArray[np.bool_], method: str, order: int)
     fit = curve(inside) + step * (curve.derivative()(inside) + 0.5 * step * curve.derivative(2)(inside))
     free = max(int(good.sum()) - x.size, 1)
     noise = float(np.sum((levels - fit)[good] ** 2)) / free
-    return fit, noise * np.interp(t, x, 1 / count)
+    return fit, noise * np.interp(t, x, 1 / measured)
