@@ -177,8 +177,8 @@ class FitsFile:
         return [h for h in self.hdus if h.shape is not None and len(h.shape) > 1 and math.prod(h.shape) > 0]
 
     def headers(self) -> FileHeaders:
-        """The headers alone, as the instruments read them."""
-        hdus = tuple(HduHeader(h.index, h.name, h.header, h.shape, h.dtype) for h in self.hdus)
+        """The headers alone, as the instruments read them; leading axes of length 1 are dropped."""
+        hdus = tuple(HduHeader(h.index, h.name, h.header, _without_units(h.shape), h.dtype) for h in self.hdus)
         comments = {k: v for h in reversed(self.hdus) for k, v in h.comments.items()}
         return FileHeaders(self.path, hdus, comments)
 
@@ -227,6 +227,13 @@ class FitsFile:
             self._astropy = None
         if isinstance(self.buffer, mmap.mmap):
             self.buffer.close()
+
+
+def _without_units(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """A shape without leading axes of length 1."""
+    while shape is not None and len(shape) > 2 and shape[0] == 1:
+        shape = shape[1:]
+    return shape
 
 
 def _scaled(stored: NDArray[Any], hdu: Hdu) -> NDArray[Any]:

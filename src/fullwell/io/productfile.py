@@ -134,7 +134,12 @@ def _write_table(product: Product, path: Path, overwrite: bool) -> None:
         meta, table.meta = dict(table.meta), {}
         words = {"schema": "FWSCHEMA", "version": "FWVERS", "id": "FWID"}
         cards = {words.get(str(k), str(k)): v for k, v in meta.items() if k != "fullwell"}
+        units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
+        for name in units:
+            table[name].unit = None
         body = fits.table_to_hdu(table)
+        for name, unit in units.items():
+            body.columns[name].unit = unit.replace(" ", "")
         body.name = product.kind.upper()
         body.header.extend(header_of(cards), update=True)
         hdus = fits.HDUList([fits.PrimaryHDU(), body])

@@ -76,52 +76,43 @@ def _squeezed(file: FitsFile, hdu: Hdu) -> NDArray[Any]:
     return file.pixels(hdu).reshape(shape)
 
 
-def of_detector(headers: FileHeaders, detector: str | int | None) -> FileHeaders:
-    """The HDUs of one detector of a focal-plane file; the whole file where it holds one.
+def of_detector(headers: FileHeaders, detector: str | int) -> FileHeaders:
+    """The HDUs of one detector of a focal-plane file, and those without an image.
 
     Parameters
     ----------
-    detector : name, number or EXTNAME; None is allowed where the file holds one detector.
+    detector : value of the keyword that tells detectors apart (CCDNUM, DETNAME …), or an EXTNAME.
 
     Raises
     ------
     HeaderError
-        several detectors and none chosen, or no such one; the message lists them.
+        the file holds several detectors, and not this one; the message lists them.
     """
+    wanted = str(detector).strip().lower()
+    listed: list[str] = []
     for key in _DETECTOR_KEYS:
-        values = {h.index: h.header[key] for h in headers.images if h.index and key in h.header}
-        names = list(dict.fromkeys(values.values()))
-        if len(names) < 2 and not (detector is not None and names):
-            continue
-        listed = ", ".join(map(str, names[:12])) + (" …" if len(names) > 12 else "")
-        if detector is None:
-            raise HeaderError(
-                f"the file holds {len(names)} detectors",
-                where=f"{headers.path}, keyword {key}",
-                remedy=f"choose one (option detector): {listed}",
-                code="FW133",
-            )
-        keep = {i for i, v in values.items() if str(v).strip().lower() == str(detector).strip().lower()}
-        if not keep:
-            keep = {h.index for h in headers.images if h.name.lower() == str(detector).lower()}
+        values = {h.index: str(h.header[key]).strip() for h in headers.images if h.index and key in h.header}
+        keep = {i for i, value in values.items() if value.lower() == wanted}
         if keep:
-            return FileHeaders(
-                headers.path,
-                tuple(h for h in headers if h.index in keep or h.shape is None or h.index == 0),
-                headers.comments,
-            )
-        if len(names) > 1:
-            raise HeaderError(
-                f"the file holds no detector {detector!r}",
-                where=f"{headers.path}, keyword {key}",
-                remedy=f"it holds {listed}",
-                code="FW133",
-            )
-    if isinstance(detector, str):
-        named = [h for h in headers.images if h.name.lower() == detector.lower()]
-        if len(named) == 1 and len(headers.images) > 1:
-            return FileHeaders(headers.path, (headers.hdus[0], *named), headers.comments)
+            return _only(headers, keep)
+        names = list(dict.fromkeys(values.values()))
+        listed = listed or (names if len(names) > 1 else [])
+    named = {h.index for h in headers.images if h.name.lower() == wanted}
+    if named and len(headers.images) > 1:
+        return _only(headers, named)
+    if listed:
+        raise HeaderError(
+            f"the file holds no detector {detector!r}",
+            where=headers.path,
+            remedy=f"it holds {', '.join(listed[:12])}" + (" …" if len(listed) > 12 else ""),
+            code="FW133",
+        )
     return headers
+
+
+def _only(headers: FileHeaders, keep: set[int]) -> FileHeaders:
+    hdus = tuple(h for h in headers if h.index in keep or h.shape is None or h.index == 0)
+    return FileHeaders(headers.path, hdus, headers.comments)
 
 
 def raw_metadata(headers: FileHeaders) -> dict[str, Any]:

@@ -81,8 +81,9 @@ def _read_raw(
     headers = file.headers()
     _images(headers)
     check_colour(headers)
-    if not isinstance(detector, Detector):
-        headers = of_detector(headers, detector)
+    chosen = options.detector if detector is None and options is not None else detector
+    if chosen is not None and not isinstance(chosen, Detector):
+        headers = of_detector(headers, chosen)
     for hdu in headers.images:
         if len([n for n in hdu.shape or () if n > 1]) > 2:
             raise HeaderError(
