@@ -10,16 +10,11 @@ import typer
 
 from fullwell.cli.inputs import (
     Accept,
-    CameraName,
     Gains,
-    Overscan,
     ProductFile,
     ReadNoise,
-    Trim,
-    camera,
     chosen,
     products,
-    stated,
     with_gain,
 )
 from fullwell.cli.options import Files, OutFile, Sets, common, parse_sets
@@ -33,27 +28,24 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Combined bia
 
 
 @app.command(epilog="Example: fullwell build bias bias_*.fits -o bias.fits --gain gain.ecsv")
-@common(work=True)
+@common(work=True, reads=True)
 def bias(
     door: Door,
     files: Files,
     output: OutFile,
     gain: Gains = None,
     read_noise: ReadNoise = None,
-    camera_name: CameraName = None,
-    overscan: Overscan = None,
-    trim: Trim = None,
     sets: Sets = None,
 ) -> None:
     """Combine bias frames; in electron where the gain is known, else in adu."""
     from fullwell import measure
 
-    read = _reader(camera_name, overscan, trim, gain, read_noise)
-    _build(door, files, output, read, "bias", sets, {}, None, measure.build_bias)
+    gains = (gain, read_noise)
+    _build(door, files, output, gains, "bias", sets, {}, None, measure.build_bias)
 
 
 @app.command(epilog="Example: fullwell build dark dark_*.fits -o dark.fits --bias bias.fits --gain gain.ecsv")
-@common(work=True)
+@common(work=True, reads=True)
 def dark(
     door: Door,
     files: Files,
@@ -61,21 +53,18 @@ def dark(
     bias: ProductFile = None,
     gain: Gains = None,
     read_noise: ReadNoise = None,
-    camera_name: CameraName = None,
-    overscan: Overscan = None,
-    trim: Trim = None,
     accept: Accept = None,
     sets: Sets = None,
 ) -> None:
     """Combine darks to a rate per second of dark time; cosmic rays are clipped."""
     from fullwell import measure
 
-    read = _reader(camera_name, overscan, trim, gain, read_noise)
-    _build(door, files, output, read, "dark", sets, products(bias=bias), accept, measure.build_dark)
+    gains = (gain, read_noise)
+    _build(door, files, output, gains, "dark", sets, products(bias=bias), accept, measure.build_dark)
 
 
 @app.command(epilog="Example: fullwell build flat dome_r_*.fits -o flat_r.fits --bias bias.fits --gain gain.ecsv")
-@common(work=True)
+@common(work=True, reads=True)
 def flat(
     door: Door,
     files: Files,
@@ -85,18 +74,15 @@ def flat(
     defects: ProductFile = None,
     gain: Gains = None,
     read_noise: ReadNoise = None,
-    camera_name: CameraName = None,
-    overscan: Overscan = None,
-    trim: Trim = None,
     accept: Accept = None,
     sets: Sets = None,
 ) -> None:
     """Combine flats of one filter to the relative response, mean 1."""
     from fullwell import measure
 
-    read = _reader(camera_name, overscan, trim, gain, read_noise)
+    gains = (gain, read_noise)
     roles = products(bias=bias, dark=dark, defects=defects)
-    _build(door, files, output, read, "flat", sets, roles, accept, measure.build_flat)
+    _build(door, files, output, gains, "flat", sets, roles, accept, measure.build_flat)
 
 
 @app.command(epilog="Example: fullwell build defects bias.fits dark.fits flat_r.fits -o defects.ecsv")
@@ -123,27 +109,11 @@ def defects(door: Door, files: Files, output: OutFile) -> None:
     _write(door, found, output)
 
 
-Read = Callable[[Path], tuple["Frame", "Product | None"]]
-
-
-def _reader(name: str | None, overscan: str | None, trim: str | None, gain: str | None, noise: float | None) -> Read:
-    """A function that reads a raw frame as the options say, with the gain for its amplifiers."""
-    from fullwell import io
-
-    instrument, told = camera(name), stated(overscan=overscan, trim=trim)
-
-    def read(path: Path) -> tuple[Frame, Product | None]:
-        frame = io.read(path, instrument=instrument, options=told)
-        return frame, with_gain(gain, noise, frame.detector)
-
-    return read
-
-
 def _build(
     door: Door,
     files: list[Path],
     output: Path,
-    read: Read,
+    gains: tuple[str | None, float | None],
     recipe: str,
     sets: list[str] | None,
     roles: dict[str, list[Product]],
@@ -168,8 +138,8 @@ def _build(
     workers, digests, frames = Workers(door.jobs), Digests(), []
     for path in progress(files, f"{recipe} frames"):
         with door.guard(str(path)):
-            frame, gain = read(path)
-            given = chosen(roles, frame, accept)
+            frame = door.reader.read(path)
+            given, gain = chosen(roles, frame, accept), with_gain(*gains, frame.detector)
             if gain is not None:
                 given["gain"] = gain
             frames.append(isr(frame, given, recipe=recipe, settings=settings, workers=workers, digests=digests))

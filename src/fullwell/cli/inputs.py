@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,12 +23,12 @@ __all__ = [
     "Overscan",
     "ProductFile",
     "ReadNoise",
+    "Reader",
     "Trim",
     "camera",
     "chosen",
     "output_of",
     "products",
-    "stated",
     "with_gain",
 ]
 
@@ -59,18 +61,29 @@ CameraName = Annotated[
         "--camera",
         metavar="NAME|FILE",
         help="Shipped camera or camera file; by default from the headers.",
+        rich_help_panel="Camera",
         show_default=False,
     ),
 ]
 Overscan = Annotated[
     str | None,
     typer.Option(
-        "--overscan", metavar="SECTION|auto|none", help="FITS section of the serial overscan.", show_default=False
+        "--overscan",
+        metavar="SECTION|auto|none",
+        help="FITS section of the serial overscan.",
+        rich_help_panel="Camera",
+        show_default=False,
     ),
 ]
 Trim = Annotated[
     str | None,
-    typer.Option("--trim", metavar="SECTION|auto|none", help="FITS section of the pixels to keep.", show_default=False),
+    typer.Option(
+        "--trim",
+        metavar="SECTION|auto|none",
+        help="FITS section of the pixels to keep.",
+        rich_help_panel="Camera",
+        show_default=False,
+    ),
 ]
 Off = Annotated[
     list[str] | None,
@@ -87,15 +100,55 @@ def camera(name: str | None) -> Any:
     return io.read_camera(name) if Path(name).suffix or "/" in name else instruments.get(name)
 
 
-def stated(**values: Any) -> Any:
-    """`CameraOptions` of what the line states; fields that are None are left to the headers. None if all are."""
-    given = {key: value for key, value in values.items() if value is not None}
-    if not given:
-        return None
-    from fullwell.base.config import load
-    from fullwell.instruments.options import CameraOptions
+@dataclass
+class Reader:
+    """Reads raw frames as the options of the camera say; None leaves a field to the headers."""
 
-    return load(CameraOptions, given, where="command line")
+    camera: str | None = None
+    detector: str | None = None
+    hdu: str | None = None
+    overscan: str | None = None
+    parallel_overscan: str | None = None
+    trim: str | None = None
+    corner: str | None = None
+    saturation: float | None = None
+
+    @cached_property
+    def instrument(self) -> Any:
+        """The instrument of ``--camera``, or None."""
+        return camera(self.camera)
+
+    @cached_property
+    def options(self) -> Any:
+        """`CameraOptions` of what was stated, or None.
+
+        Raises
+        ------
+        ConfigError
+            a value out of range.
+        """
+        given = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "camera"}
+        given = {key: value for key, value in given.items() if value is not None}
+        for key in ("detector", "hdu"):
+            if str(given.get(key, "")).isdigit():
+                given[key] = int(given[key])
+        if not given:
+            return None
+        from fullwell.base.config import load
+        from fullwell.instruments import CameraOptions
+
+        return load(CameraOptions, given, where="command line")
+
+    def read(self, path: Path) -> Frame:
+        """The frame in `path`.
+
+        Raises
+        ------
+        FileError, HeaderError, GeometryError
+        """
+        from fullwell import io
+
+        return io.read(path, instrument=self.instrument, options=self.options)
 
 
 def products(**files: list[Path] | None) -> dict[str, list[Product]]:

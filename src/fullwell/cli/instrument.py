@@ -12,7 +12,7 @@ from fullwell.cli.options import common
 from fullwell.cli.output import Door, significant
 
 if TYPE_CHECKING:
-    from fullwell.cameras import Detector
+    from fullwell.cameras import Camera, Detector
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="The shipped cameras, and the check of a camera.")
 
@@ -45,31 +45,40 @@ def check(
         Path | None, typer.Option("-o", "--output", metavar="PNG", help="Draw the camera here.", show_default=False)
     ] = None,
 ) -> None:
-    """Prove that the sections of a camera tile its detectors, and draw it."""
-    from fullwell.base.errors import FullwellError
+    """Prove the geometry of a camera: sections tile, nothing overlaps; and draw it."""
+    from fullwell import instruments
 
-    title, detectors = _detectors(name)
+    subject, detectors = _subject(name)
+    findings = instruments.check(subject)
     rows = []
-    for detector in detectors:
-        ok, note = True, ""
-        try:
-            detector.check_tiling()
-        except FullwellError as error:
-            ok, note = False, str(error)
-            door.failures.append(
-                {"name": detector.name, "code": error.code, "error": error.problem, "where": error.where}
-            )
+    for detector in _kinds(detectors):
         ny, nx = detector.box.shape
-        rows.append(
-            [detector.name, len(detector), f"{nx} x {ny}", _span(detector, "gain"), "ok" if ok else "FAILED", note]
-        )
-    columns = ("detector", "amplifiers", "size", "gain [e-/adu]", "tiling", "note")
-    door.table(columns, rows, title=title)
-    drawn = _draw(detectors, output, title) if output is not None else None
-    if drawn:
-        door.say(f"drawn in {drawn}")
-    keys = ("detector", "amplifiers", "size", "gain", "tiling", "note")
-    door.give(camera=title, detectors=[dict(zip(keys, row, strict=True)) for row in rows], figure=drawn)
+        like = sum(d.amplifiers is detector.amplifiers for d in detectors)
+        rows.append([detector.name, like, len(detector), f"{nx} x {ny}", _span(detector, "gain")])
+    columns = ("detector", "of this kind", "amplifiers", "size", "gain [electron/adu]")
+    door.table(columns, rows, title=f"{subject.name}: {len(detectors)} detectors")
+    if findings:
+        door.table(("finding", "where", "what"), [[f.level, f.where, f.text] for f in findings])
+    else:
+        door.say("the sections tile every detector, and no detectors overlap")
+    for f in findings:
+        if f.level == "error":
+            door.failures.append({"name": f.where, "code": "geometry", "error": f.text, "where": f.where})
+    if output is not None:
+        _draw(subject, output)
+        door.say(f"drawn in {output}")
+    keys = ("detector", "of_this_kind", "amplifiers", "size", "gain")
+    door.give(
+        camera=subject.name,
+        kinds=[dict(zip(keys, row, strict=True)) for row in rows],
+        findings=[{"level": f.level, "where": f.where, "what": f.text} for f in findings],
+        figure=str(output) if output is not None else None,
+    )
+
+
+def _kinds(detectors: list[Detector]) -> list[Detector]:
+    """The first detector of each set of amplifiers."""
+    return list({id(d.amplifiers): d for d in reversed(detectors)}.values())[::-1]
 
 
 def _span(detector: Detector, label: str) -> str:
@@ -78,8 +87,8 @@ def _span(detector: Detector, label: str) -> str:
     return significant(low, 4) if low == high or low != low else f"{significant(low, 4)} to {significant(high, 4)}"
 
 
-def _detectors(name: str) -> tuple[str, list[Detector]]:
-    """The detectors of a shipped camera, a camera file, or of the frames in a folder (one of each geometry).
+def _subject(name: str) -> tuple[Camera, list[Detector]]:
+    """The camera of a shipped name or a camera file, or that of the frames of a folder (one of each geometry).
 
     Raises
     ------
@@ -88,33 +97,32 @@ def _detectors(name: str) -> tuple[str, list[Detector]]:
     """
     from fullwell import instruments, io
     from fullwell.base.errors import UsageError
+    from fullwell.cameras import Camera
 
-    folder = Path(name)
-    if folder.is_dir() or folder.suffix.lower() in (".fits", ".fit", ".fts", ".gz", ".fz"):
-        paths = [folder] if folder.is_file() else sorted(p for p in folder.iterdir() if ".fit" in p.name.lower())
+    path = Path(name)
+    if path.is_dir() or path.suffix.lower() in (".fits", ".fit", ".fts", ".gz", ".fz"):
+        paths = [path] if path.is_file() else sorted(p for p in path.iterdir() if ".fit" in p.name.lower())
         found: dict[Any, Detector] = {}
-        for path in paths:
-            headers = io.read_headers(path)
+        for one in paths:
+            headers = io.read_headers(one)
             detector = instruments.identify(headers).detector(headers)
             found.setdefault((detector.name, detector.box, detector.raw_box, len(detector)), detector)
         if not found:
             raise UsageError(f"there are no FITS files in '{name}'")
-        return f"{name}, {len(found)} geometries", list(found.values())
+        return Camera(name, tuple(found.values())), list(found.values())
     instrument = camera(name)
     if instrument.camera is None:
         raise UsageError(
             f"'{instrument.name}' has no geometry of its own: it is in the headers of each file",
-            remedy="give a folder of frames instead of the name",
+            remedy="give a frame or a folder of frames instead of the name",
         )
-    return f"{instrument.name}, {len(instrument.camera)} detectors", list(instrument.camera)
+    return instrument.camera, list(instrument.camera)
 
 
-def _draw(detectors: list[Detector], path: Path, title: str) -> str:
+def _draw(subject: Camera, path: Path) -> None:
     from fullwell import io
     from fullwell.base.figures import figure
-    from fullwell.cameras import Camera
 
-    drawn = figure("camera", "layout")(Camera(title, tuple(detectors)))
+    drawn = figure("camera", "layout")(subject)
     with io.atomic_path(path) as temporary:
         drawn.savefig(temporary, format=path.suffix.lstrip(".") or "png")
-    return str(path)

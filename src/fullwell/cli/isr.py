@@ -10,18 +10,13 @@ import typer
 
 from fullwell.cli.inputs import (
     Accept,
-    CameraName,
     Gains,
     Off,
-    Overscan,
     ProductFile,
     ReadNoise,
-    Trim,
-    camera,
     chosen,
     output_of,
     products,
-    stated,
     with_gain,
 )
 from fullwell.cli.options import Files, OutFolder, Sets, common, parse_sets
@@ -41,7 +36,7 @@ Compress = Annotated[bool, typer.Option("--compress", help="Write tile-compresse
 
 
 @app.command(epilog="Example: fullwell isr raw/*.fits --bias bias.fits --flat flat.fits --gain gain.ecsv -o done")
-@common(work=True)
+@common(work=True, reads=True)
 def isr(
     door: Door,
     files: Files,
@@ -54,9 +49,6 @@ def isr(
     linearity: ProductFile = None,
     gain: Gains = None,
     read_noise: ReadNoise = None,
-    camera_name: CameraName = None,
-    overscan: Overscan = None,
-    trim: Trim = None,
     recipe: Recipe = "auto",
     sets: Sets = None,
     off: Off = None,
@@ -69,8 +61,7 @@ def isr(
     from fullwell.conductor import Digests, Workers
 
     roles = products(bias=bias, dark=dark, flat=flat, defects=defects, crosstalk=crosstalk, linearity=linearity)
-    settings, instrument = parse_sets(sets), camera(camera_name)
-    told = stated(overscan=overscan, trim=trim)
+    settings = parse_sets(sets)
     workers, digests, done = Workers(door.jobs), Digests(), []
     outputs = {path: output_of(path, output, files) for path in files}
     _distinct(outputs)
@@ -79,7 +70,7 @@ def isr(
             from fullwell import io
             from fullwell.reduction import isr as correct
 
-            frame = io.read(path, instrument=instrument, options=told)
+            frame = door.reader.read(path)
             given = _with(chosen(roles, frame, accept), with_gain(gain, read_noise, frame.detector))
             if door.dry_run:
                 done.append(_plan(door, path, outputs[path], frame, given, recipe, settings, off or []))
@@ -94,7 +85,7 @@ def isr(
                 keep_components=variance_components,
                 digests=digests,
             )
-            output.mkdir(parents=True, exist_ok=True)
+            io.make_folder(output)
             io.write_frame(result, outputs[path], compress=compress)
             done.append(_report(door, path, outputs[path], result))
     door.give(files=done, recipe=recipe, options=dict(door.origins))

@@ -21,6 +21,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from fullwell.cli.inputs import CameraName, Overscan, Reader, Trim
 from fullwell.cli.output import Door
 
 __all__ = ["Files", "OutFile", "OutFolder", "Sets", "common", "parse_sets"]
@@ -118,6 +119,10 @@ def _shared(*names: str, help: str, **more: Any) -> Any:
     return typer.Option(*names, help=help, rich_help_panel="Common options", show_default=False, **more)
 
 
+def _reading(name: str, metavar: str, help: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=help, show_default=False, rich_help_panel="Camera")
+
+
 _LOOK: dict[str, Any] = {
     "as_json": Annotated[bool, _shared("--json", help="Data as JSON on stdout, all else on stderr.")],
     "config": Annotated[
@@ -132,6 +137,18 @@ _WORK: dict[str, Any] = {
     "jobs": Annotated[int, _shared("-j", "--jobs", min=1, metavar="N", help="Threads (1).")],
     "fail_fast": Annotated[bool, _shared("--fail-fast", help="Stop at the first frame that fails.")],
 }
+_READ: dict[str, Any] = {
+    "camera": CameraName,
+    "detector": Annotated[str | None, _reading("--detector", "NAME", "Of a file that holds several.")],
+    "hdu": Annotated[str | None, _reading("--hdu", "NAME", "HDU of the raw image: name or number.")],
+    "overscan": Overscan,
+    "parallel_overscan": Annotated[
+        str | None, _reading("--parallel-overscan", "SECTION|auto|none", "FITS section of the parallel overscan.")
+    ],
+    "trim": Trim,
+    "corner": Annotated[str | None, _reading("--corner", "LL|LR|UL|UR", "Where read-out starts, one amplifier only.")],
+    "saturation": Annotated[float | None, _reading("--saturation", "N", "Above the overscan [adu].")],
+}
 _DEFAULTS: dict[str, Any] = {
     "as_json": False,
     "config": None,
@@ -143,20 +160,23 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def common(work: bool = False) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+def common(work: bool = False, reads: bool = False) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Decorator: give a command ``(door, …)`` the common options, and open its `Door`.
 
     Parameters
     ----------
     work : True for commands that write: adds ``--dry-run``, ``-j`` and ``--fail-fast``.
+    reads : True for commands that read raw frames: adds the options of the camera; `Door.reader` reads with them.
     """
-    added = {**_LOOK, **_WORK} if work else dict(_LOOK)
+    extras = {**_LOOK, **_WORK} if work else dict(_LOOK)
+    added = {**(_READ if reads else {}), **extras}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
 
         def command(ctx: typer.Context, **values: Any) -> None:
-            shared = {key: values.pop(key) for key in added}
+            stated = {key: values.pop(key) for key in _READ} if reads else {}
+            shared = {key: values.pop(key) for key in extras}
             shared.pop("config")
             origins = {
                 p.name: ctx.get_parameter_source(p.name).name.lower()  # type: ignore[union-attr]
@@ -164,13 +184,14 @@ def common(work: bool = False) -> Callable[[Callable[..., Any]], Callable[..., N
                 if p.name in values
             }
             with Door(command=ctx.command_path.split(" ", 1)[-1], origins=origins, **shared) as door:
+                door.reader = Reader(**stated)
                 function(door, **values)
             if door.failures:
                 raise typer.Exit(1)
 
         own = [p.replace(annotation=hints[n]) for n, p in inspect.signature(function).parameters.items() if n != "door"]
         kind = inspect.Parameter.KEYWORD_ONLY
-        extra = [inspect.Parameter(n, kind, default=_DEFAULTS[n], annotation=a) for n, a in added.items()]
+        extra = [inspect.Parameter(n, kind, default=_DEFAULTS.get(n), annotation=a) for n, a in added.items()]
         head = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         own = [p.replace(kind=kind) for p in own]
         command.__signature__ = inspect.Signature([head, *own, *extra])  # type: ignore[attr-defined]

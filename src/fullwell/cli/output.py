@@ -28,6 +28,7 @@ class Door:
     as_json : print one JSON document on stdout instead of tables.
     quiet, verbose : how much is said on stderr.
     dry_run, jobs, fail_fast : as the options say.
+    reader : `Reader` of raw frames, as the options of the camera say.
     origins : option -> "default", "default_map" (settings file), "environment" or "commandline".
     """
 
@@ -41,6 +42,7 @@ class Door:
     origins: Mapping[str, str] = field(default_factory=dict)
     failures: list[dict[str, Any]] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
+    reader: Any = None
 
     def __enter__(self) -> Door:
         import logging

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from fullwell.cli.inputs import Reader
 from fullwell.cli.options import Files, common
 from fullwell.cli.output import Door, number, significant
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from fullwell.frames import Frame
-    from fullwell.instruments.headers import FileHeaders
 
 app = typer.Typer(add_completion=False)
 
@@ -25,13 +25,13 @@ TICKS = "▁▂▃▄▅▆▇█"
 
 
 @app.command(epilog="Example: fullwell show raw/*.fits --json")
-@common()
+@common(reads=True)
 def show(door: Door, files: Files) -> None:
     """Say what a file is: HDUs, instrument, observation, amplifiers, levels, noise, history."""
     shown = []
     for path in files:
         with door.guard(str(path)):
-            entry = describe(path)
+            entry = describe(path, door.reader)
             shown.append(entry)
             if path is not files[0]:
                 door.say()
@@ -39,15 +39,16 @@ def show(door: Door, files: Files) -> None:
     door.give(files=shown)
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(path: Path, reader: Reader | None = None) -> dict[str, Any]:
     """Everything that is shown of a file, as JSON types and measured numbers.
 
     Raises
     ------
-    FileError, HeaderError, GeometryError
-        the file cannot be read or understood.
+    FileError
+        the file cannot be read. One whose layout is not understood is shown with the problem.
     """
     from fullwell import io
+    from fullwell.base.errors import GeometryError, HeaderError
 
     if path.name.endswith((".ecsv", ".csv")):
         return _product(path)
@@ -55,8 +56,11 @@ def describe(path: Path) -> dict[str, Any]:
     out: dict[str, Any] = {"path": str(path), "hdus": [_hdu(h) for h in headers]}
     if "FWSCHEMA" in headers.primary:
         return out | _product(path)
-    frame = io.read(path)
-    return out | _frame(frame, headers)
+    try:
+        frame = (reader or Reader()).read(path)
+    except (GeometryError, HeaderError) as error:
+        return out | {"is": "FITS file", "observation": {}, "history": [], "problem": str(error)}
+    return out | _frame(frame)
 
 
 def _hdu(hdu: Any) -> dict[str, Any]:
@@ -108,7 +112,7 @@ def _record(record: Any) -> dict[str, Any]:
     return {"step": record.step, "state": record.state, "inputs": dict(record.inputs), "note": record.note}
 
 
-def _frame(frame: Frame, headers: FileHeaders) -> dict[str, Any]:
+def _frame(frame: Frame) -> dict[str, Any]:
     processed = not frame.raw and (frame.variance is not None or bool(frame.history))
     out: dict[str, Any] = {
         "is": "raw frame" if frame.raw else "processed frame" if processed else "image",
@@ -190,8 +194,8 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
     size = f", {entry['shape'][1]} x {entry['shape'][0]} pixels" if "shape" in entry else ""
     door.say(f"{entry['path']}: {entry['is']}{size}{f', {unit}' if unit else ''}")
     for key, value in {**entry.get("product", {}), **entry["observation"]}.items():
-        shown = value if isinstance(value, str) else significant(value) if isinstance(value, float) else str(value)
-        door.say(f"  {key:<16} {shown}")
+        shown = significant(value, 10 if key == "mjd" else 5) if isinstance(value, float) else str(value)
+        door.say(f"  {key:<18} {shown}")
     if len(entry.get("hdus", ())) > 1:
         rows = [[h["index"], h["name"] or "-", h["dtype"] or "-", _size(h["shape"]), h["cards"]] for h in entry["hdus"]]
         door.table(("HDU", "name", "type", "size", "cards"), rows)
@@ -202,6 +206,8 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
         door.table(entry["table"]["columns"], entry["table"]["rows"])
     if entry.get("mask"):
         door.say("Mask: " + ", ".join(f"{name} {count}" for name, count in entry["mask"].items()))
+    if "problem" in entry:
+        door.say(f"It is not shown as a frame:\n{entry['problem']}")
     for note in entry.get("notes", ()):
         door.say(f"Note: {note}")
     if entry["history"]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,11 +19,12 @@ app = typer.Typer(add_completion=False)
 def simulate(
     door: Door,
     scene: Annotated[
-        str, typer.Argument(metavar="SCENE", help="Kind (bias, dark, flat, science) or a scene file (TOML).")
+        str, typer.Argument(metavar="SCENE", help="bias, dark, flat, science, night, or a scene file (TOML).")
     ],
     output: OutFolder,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers; recorded.")] = 1,
     sensor: Annotated[str, typer.Option("--sensor", metavar="NAME", help="Simulated sensor.")] = "demo",
+    sensor_seed: Annotated[int, typer.Option("--sensor-seed", metavar="N", min=0, help="Of its fixed pattern.")] = 0,
     count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Exposures, each with its own noise.")] = 1,
     truth: Annotated[bool, typer.Option("--truth/--no-truth", help="Write the truth beside each frame.")] = True,
 ) -> None:
@@ -31,24 +33,40 @@ def simulate(
     from fullwell import simulation as sim
     from fullwell.base.progress import progress
 
-    scenes = _scenes(scene)
-    model = sim.sensor_of(sensor)
-    jobs = [(s, seed + i) for i, s in enumerate(s for s in scenes for _ in range(count))]
+    model = sim.sensor_of(sensor, sensor_seed)
+    if door.dry_run:
+        names = [s.kind for s in _scenes(scene)] if scene != "night" else [scene]
+        door.say(f"would write {count} of each of {', '.join(names)} into {output}, sensor {sensor}")
+        door.give(scenes=names, sensor=sensor, output=str(output))
+        return
+    made = (
+        sim.night(model, seed=seed) if scene == "night" else _exposures(_scenes(scene), model, seed, count, door.jobs)
+    )
+    io.make_folder(output)
     rows: list[dict[str, Any]] = []
-    for number, (one, own) in enumerate(progress(jobs, "simulate")):
-        name = f"{one.kind}_{seed}_{number:04d}"
-        row: dict[str, Any] = {"kind": one.kind, "seed": own, "frame": str(output / f"{name}.fits"), "truth": None}
+    for name, one in progress(made, "simulate"):
+        row = {"kind": one.frame.observation.kind, "frame": str(output / f"{name}.fits"), "truth": None}
+        io.write_raw(one.frame, output / f"{name}.fits")
         if truth:
-            row["truth"] = str(output / f"{name}.truth.fits")
-        if not door.dry_run:
-            output.mkdir(parents=True, exist_ok=True)
-            made = sim.simulate(one, model, seed=own)
-            io.write_raw(made.frame, output / f"{name}.fits")
-            if truth:
-                sim.write_truth(made.truth, output / f"{name}.truth.fits")
+            row["truth"] = str(output / "truth" / f"{name}.fits")
+            io.make_folder(output / "truth")
+            sim.write_truth(one.truth, output / "truth" / f"{name}.fits")
         rows.append(row)
-    door.table(("kind", "seed", "frame", "truth"), [[str(v) for v in row.values()] for row in rows])
-    door.give(frames=rows, sensor=sensor)
+    door.table(("kind", "frame", "truth"), [[str(v) for v in row.values()] for row in rows])
+    door.give(frames=rows, sensor=sensor, seed=seed)
+
+
+def _exposures(scenes: list[Any], model: Any, seed: int, count: int, jobs: int) -> Iterator[tuple[str, Any]]:
+    """(file name without suffix, simulated) of `count` exposures of each scene; exposure i has the seed `seed` + i."""
+    from fullwell import simulation as sim
+    from fullwell.frames import Observation
+    from fullwell.simulation.header import instrument_of
+
+    jobs_of = [scene for scene in scenes for _ in range(count)]
+    for i, scene in enumerate(jobs_of):
+        observation = Observation(instrument=instrument_of(model), seq_num=i + 1)
+        one = sim.simulate(scene, model, seed=seed + i, observation=observation, workers=jobs)
+        yield f"{scene.kind}_{seed + i:05d}", one
 
 
 def _scenes(name: str) -> list[Any]:
