@@ -23,13 +23,21 @@ def detector() -> Detector:
         "d",
         0,
         (
-            Amplifier("A", (NY, 15), Box(0, 0, 5, NY), Box(0, 0, 15, NY), Box(0, 0, 5, NY), serial_overscan=Box(5, 0, 10, NY)),
             Amplifier(
-                "B", (NY, 13), Box(0, 0, 3, NY), Box(15, 0, 13, NY), Box(5, 0, 3, NY), serial_overscan=Box(3, 0, 10, NY),
-                raw_orientation=flip, orientation=flip,
+                "A", (NY, 15), Box(0, 0, 5, NY), Box(0, 0, 15, NY), Box(0, 0, 5, NY), serial_overscan=Box(5, 0, 10, NY)
+            ),
+            Amplifier(
+                "B",
+                (NY, 13),
+                Box(0, 0, 3, NY),
+                Box(15, 0, 13, NY),
+                Box(5, 0, 3, NY),
+                serial_overscan=Box(3, 0, 10, NY),
+                raw_orientation=flip,
+                orientation=flip,
             ),
         ),
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture
@@ -41,8 +49,13 @@ def frame(detector: Detector) -> Frame:
     raw[:, 25:] += 80
     raw[2, 26] = 60000
     return Frame.from_arrays(
-        raw, unit="adu", raw=True, detector=detector, observation=Observation(exposure_time=10.0, dark_time=12.0), source="x.fits"
-    )  # fmt: skip
+        raw,
+        unit="adu",
+        raw=True,
+        detector=detector,
+        observation=Observation(exposure_time=10.0, dark_time=12.0),
+        source="x.fits",
+    )
 
 
 @pytest.fixture

@@ -36,6 +36,7 @@ class Calibrations:
     flat: list[Flat] = field(default_factory=list)
     defects: list[Defects] = field(default_factory=list)
     pairs: int = 0
+    points: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     used: dict[str, str] = field(default_factory=dict)
     failed: dict[str, FullwellError] = field(default_factory=dict)
@@ -159,9 +160,13 @@ def _by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
     groups: dict[float, list[Frame]] = {}
     for frame in frames:
         obs = frame.observation
-        t = obs.set_temperature if math.isfinite(obs.set_temperature) else 2 * round(obs.temperature / 2) if math.isfinite(
-            obs.temperature
-        ) else math.nan
+        t = (
+            obs.set_temperature
+            if math.isfinite(obs.set_temperature)
+            else 2 * round(obs.temperature / 2)
+            if math.isfinite(obs.temperature)
+            else math.nan
+        )
         key = next((k for k in groups if k == t or (math.isnan(k) and math.isnan(t))), t)
         groups.setdefault(key, []).append(frame)
     return list(groups.values())
@@ -201,6 +206,7 @@ def _gain(
     if pairs:
         gain = pair_gain(pairs, noise=noise or None)
         made.pairs = len(pairs)
+        made.points = _points(pairs)
         made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
         if header is not None and math.isfinite(header.header_gain):
             off = float(np.median(gain.gain)) / header.header_gain - 1
@@ -224,6 +230,25 @@ def _gain(
         amps=names, gain=nan, gain_error=nan, read_noise=nan, read_noise_error=nan, read_noise_adu=read_noise_adu,
         estimator="none",
     )  # fmt: skip
+
+
+def _points(pairs: Sequence[tuple[Frame, Frame]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Amplifier -> (means [adu], variances of one image [adu2]) of the pairs, for the figure."""
+    from fullwell.measure import pair_point
+
+    detector = pairs[0][0].detector
+    assert detector is not None
+    out = {}
+    for amp in detector:
+        found = [
+            pair_point(
+                a.image[amp.trimmed].array, b.image[amp.trimmed].array, (a.good() & b.good())[amp.trimmed.slices]
+            )
+            for a, b in pairs
+        ]
+        means = [(p.mean1 + p.mean2) / 2 for p in found]
+        out[amp.name] = np.array(means), np.array([p.variance / (1 + p.ratio**2) for p in found])
+    return out
 
 
 def _fixed(
@@ -290,7 +315,9 @@ def _build_bias(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> N
 def _build_darks(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_dark
 
-    frames = _corrected(night.of("dark", setup), desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), "dark")
+    frames = _corrected(
+        night.of("dark", setup), desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), "dark"
+    )
     for group in _by_temperature(frames):
         made.dark.append(build_dark(group))
 

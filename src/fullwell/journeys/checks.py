@@ -193,7 +193,9 @@ def _fluxes(frame: Frame, truth: Truth) -> list[tuple[float, float, float]]:
         c = stamp.shape[0] // 2
         profile = stamp[c - half : c + half + 1, c - half : c + half + 1].ravel()
         flux = star.flux * spec.time
-        other = (truth.light.stars[at] if truth.light.stars is not None else 0) - flux * profile.reshape(2 * half + 1, -1)
+        other = (truth.light.stars[at] if truth.light.stars is not None else 0) - flux * profile.reshape(
+            2 * half + 1, -1
+        )
         value = (frame.image.array[at] - other).ravel().astype(float)
         weight = 1 / expected[at].ravel()
         design = np.stack([profile, np.ones_like(profile)])

@@ -26,25 +26,25 @@ KINDS = ("bias", "dark", "flat", "science")
 class ReduceOptions(StepConfig):
     """What a user may say about a folder; everything else comes from the headers."""
 
-    bias: tuple[str, ...] = Field((), description="names (globs) of the files that are bias frames")
-    dark: tuple[str, ...] = Field((), description="names (globs) of the files that are dark frames")
-    flat: tuple[str, ...] = Field((), description="names (globs) of the files that are flats")
-    science: tuple[str, ...] = Field((), description="names (globs) of the files that are science frames")
-    skip: tuple[str, ...] = Field((), description="names (globs) of files to leave alone")
-    camera: str | None = Field(None, description="name of a shipped camera, or a camera file")
-    detector: str | None = Field(None, description="detector of a focal-plane file to reduce")
-    overscan: str | None = Field(None, description="FITS section of the overscan, 'auto' or 'none'")
-    trim: str | None = Field(None, description="FITS section of the data")
-    gain: float | None = Field(None, gt=0, description="gain of every amplifier [electron/adu]")
-    read_noise: float | None = Field(None, ge=0, description="read noise of every amplifier [electron]")
-    saturation: float | None = Field(None, gt=0, description="saturation level above the overscan [adu]")
-    exposure_time: float | None = Field(None, ge=0, description="exposure time where headers have none [s]")
-    accept: tuple[str, ...] = Field((), description="differences between frame and calibration to accept")
-    off: tuple[str, ...] = Field((), description="steps to switch off")
+    bias: tuple[str, ...] = Field(default=(), description="names (globs) of the files that are bias frames")
+    dark: tuple[str, ...] = Field(default=(), description="names (globs) of the files that are dark frames")
+    flat: tuple[str, ...] = Field(default=(), description="names (globs) of the files that are flats")
+    science: tuple[str, ...] = Field(default=(), description="names (globs) of the files that are science frames")
+    skip: tuple[str, ...] = Field(default=(), description="names (globs) of files to leave alone")
+    camera: str | None = Field(default=None, description="name of a shipped camera, or a camera file")
+    detector: str | None = Field(default=None, description="detector of a focal-plane file to reduce")
+    overscan: str = Field(default="auto", description="FITS section of the overscan, 'auto' or 'none'")
+    trim: str = Field(default="auto", description="FITS section of the data, 'auto' or 'none'")
+    gain: float | None = Field(default=None, gt=0, description="gain of every amplifier [electron/adu]")
+    read_noise: float | None = Field(default=None, ge=0, description="read noise of every amplifier [electron]")
+    saturation: float | None = Field(default=None, gt=0, description="saturation level above the overscan [adu]")
+    exposure_time: float | None = Field(default=None, ge=0, description="exposure time where headers have none [s]")
+    accept: tuple[str, ...] = Field(default=(), description="differences between frame and calibration to accept")
+    off: tuple[str, ...] = Field(default=(), description="steps to switch off")
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="step -> settings")
-    components: bool = Field(False, description="keep the parts of the variance")
-    compress: bool = Field(False, description="write compressed frames")
-    fail_fast: bool = Field(False, description="stop at the first frame that fails")
+    components: bool = Field(default=False, description="keep the parts of the variance")
+    compress: bool = Field(default=False, description="write compressed frames")
+    fail_fast: bool = Field(default=False, description="stop at the first frame that fails")
 
     def camera_options(self) -> CameraOptions:
         """The part that concerns the geometry and electronics."""
@@ -216,4 +216,3 @@ def _ask(night: Night) -> None:
             remedy="name them with --bias GLOB, --dark GLOB, --flat GLOB, --science GLOB, or leave them out with "
             f"--skip GLOB (reason: {unknown[0].why})",
         )
-
