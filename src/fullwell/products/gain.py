@@ -58,7 +58,8 @@ class Gain(Product):
         own = self.gain * np.asarray(np.nan if self.read_noise_adu is None else self.read_noise_adu)
         object.__setattr__(self, "read_noise", np.where(np.isfinite(self.read_noise), self.read_noise, own))
         if self.read_noise_adu is None:
-            object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
         if not self.id:
             object.__setattr__(self, "id", content_id("gain", self.amps, self.gain, self.read_noise, self.estimator))
 
