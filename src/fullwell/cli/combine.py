@@ -21,11 +21,19 @@ def combine(
     door: Door,
     files: Files,
     output: OutFile,
-    method: Annotated[Method, typer.Option("--method", help="How.")] = "clipped",
-    low: Annotated[float | None, typer.Option("--low", min=0, help="Clip below, sigma.", show_default=False)] = None,
-    high: Annotated[float | None, typer.Option("--high", min=0, help="Clip above, sigma.", show_default=False)] = None,
-    centre: Annotated[Literal["median", "mean"] | None, typer.Option("--centre", help="Of the clip.")] = None,
-    spread: Annotated[Literal["mad", "std"] | None, typer.Option("--spread", help="Of the clip.")] = None,
+    method: Annotated[Method, typer.Option("--method", metavar="clipped|mean|median|min|max", help="How.")] = "clipped",
+    low: Annotated[
+        float | None, typer.Option("--low", metavar="K", min=0, help="Clip below, sigma.", show_default=False)
+    ] = None,
+    high: Annotated[
+        float | None, typer.Option("--high", metavar="K", min=0, help="Clip above, sigma.", show_default=False)
+    ] = None,
+    centre: Annotated[
+        Literal["median", "mean"] | None, typer.Option("--centre", metavar="median|mean", help="Of the clip.")
+    ] = None,
+    spread: Annotated[
+        Literal["mad", "std"] | None, typer.Option("--spread", metavar="mad|std", help="Of the clip.")
+    ] = None,
     weights: Annotated[
         str | None,
         typer.Option("--weights", metavar="inverse_variance|W,...", help="One per file, or by variance."),
@@ -53,7 +61,7 @@ def combine(
     notes = list(made.notes)
     for note in notes:
         door.note(f"note: {note}")
-    rows = [[name, int(n)] for name, n in zip(map(str, files), made.rejected_by_input, strict=True)]
+    rows = [(name, int(n)) for name, n in zip(map(str, files), made.rejected_by_input, strict=True)]
     door.table(("file", "values rejected"), rows, title=f"{len(files)} files -> {output} [{made.unit}]")
     door.give(unit=made.unit, notes=notes, rejected=dict(rows))
 

@@ -55,7 +55,8 @@ def _table(ctx: typer.Context, path: Path) -> dict[str, Any]:
         raise FileError(f"the settings file cannot be read: {error.strerror}", where=str(path)) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"the settings file is not TOML: {error}", where=str(path)) from None
-    names, node, table = [], ctx, whole
+    names: list[str] = []
+    node, table = ctx, whole
     while node is not None and node.parent is not None:
         names.insert(0, node.info_name or "")
         node = node.parent  # type: ignore[assignment]

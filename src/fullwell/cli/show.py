@@ -70,6 +70,7 @@ def _hdu(hdu: Any) -> dict[str, Any]:
 
 def _product(path: Path) -> dict[str, Any]:
     from fullwell import io
+    from fullwell.products import ImageProduct
 
     product = io.read_product(path)
     facts: dict[str, Any] = {"kind": product.kind, "schema": product.schema, "id": product.id}
@@ -85,7 +86,7 @@ def _product(path: Path) -> dict[str, Any]:
     }
     if table is not None:
         out["table"] = {"columns": list(table.colnames), "rows": [[_cell(c) for c in row] for row in table[:40]]}
-    elif getattr(product, "image", None) is not None:
+    elif isinstance(product, ImageProduct):
         out["levels"] = [_level("all", product.image, None, product.unit)]
     return out
 

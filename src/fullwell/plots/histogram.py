@@ -57,8 +57,8 @@ def draw_histogram(ax: Axes, values: NDArray[Any], unit: str, title: str = "", c
     else:
         edges = np.linspace(low, high if high > low else low + 1, 121)
     flat = flat[(flat >= edges[0]) & (flat <= edges[-1])]
-    ax.hist(flat, bins=edges, histtype="stepfilled", color=colour, alpha=0.35)
-    ax.hist(flat, bins=edges, histtype="step", color=colour, linewidth=1.2)
+    ax.hist(flat, bins=edges.tolist(), histtype="stepfilled", color=colour, alpha=0.35)
+    ax.hist(flat, bins=edges.tolist(), histtype="step", color=colour, linewidth=1.2)
     ax.axvline(middle, color=RED, linewidth=1.2)
     ax.annotate(
         f"median {middle:.5g}\nwidth {width:.4g}",
