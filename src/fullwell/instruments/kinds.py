@@ -27,7 +27,7 @@ _WORDS = {
 _KNOWN = {word: kind for kind, words in _WORDS.items() for word in words.split()}
 _WEAK = {"light", "lightframe", "lights"}
 _SBIG = {1: "light", 2: "bias", 3: "dark", 4: "flat"}
-_FILLERS = {"frame", "frames", "field", "image", "exposure", "exp", "master", "raw", "std"}
+_FILLERS = {"frame", "frames", "field", "image", "exposure", "exp", "master", "raw"}
 
 
 def kind_of(value: Any) -> tuple[str, bool]:

@@ -256,8 +256,8 @@ def observation(instrument: Instrument, headers: FileHeaders) -> Observation:
         sources["detector"] = "not named"
     optics = join_filters(header, instrument.name)
     ids = _ids(header, begin)
-    if sources["kind"]:
-        sources["kind"] = f"{sources['kind']}={header.get(sources['kind'])}"
+    word = sources["kind"]
+    sources["kind"] = f"{word}={header.get(word)}" if word else "no keyword says it"
     return replace(
         base,
         instrument=instrument.name,
