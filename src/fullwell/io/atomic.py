@@ -62,9 +62,10 @@ def _commit(temporary: Path, target: Path, overwrite: bool) -> None:
 
 
 def write_error(err: OSError, path: str | os.PathLike[str]) -> FileError:
-    """The `FileError` that explains an operating-system error met while writing `path`."""
+    """The `FileError` that explains an operating-system error met while writing `path`, or what caused it."""
     remedies = {
         errno.ENOSPC: "free some space or write to another disk, then run the same command again",
+        errno.EFBIG: "the file system or a limit (ulimit -f) allows no file of this size: write elsewhere",
         errno.EDQUOT: "free some of your quota or write elsewhere, then run the same command again",
         errno.EACCES: "write to a folder that you may write to (option -o)",
         errno.EPERM: "write to a folder that you may write to (option -o)",
@@ -75,11 +76,18 @@ def write_error(err: OSError, path: str | os.PathLike[str]) -> FileError:
         errno.EEXIST: "choose another name, or allow overwriting",
         errno.ENAMETOOLONG: "choose a shorter name",
     }
-    reason = err.strerror or str(err) or type(err).__name__
+    cause: BaseException | None = err
+    while cause is not None and not (isinstance(cause, OSError) and cause.errno):
+        cause = cause.__cause__ or cause.__context__
+    first = cause if isinstance(cause, OSError) else err
+    reason = first.strerror or str(err) or type(err).__name__
+    number = first.errno or 0
+    if not number and re.search(r"requested and \d+ written", reason):
+        number, reason = errno.ENOSPC, "the disk is full, or a limit on the size of files is reached"
     return FileError(
         f"cannot write: {reason}",
         where=str(path),
-        remedy=remedies.get(err.errno or 0, "check the disk and the folder"),
+        remedy=remedies.get(number, "check the disk and the folder"),
         code="FW110",
     )
 

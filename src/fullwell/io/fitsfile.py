@@ -218,7 +218,9 @@ class FitsFile:
 
         with decoding(f"{self.path}, {hdu.label}", "the table"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return Table.read(self.library(), hdu=hdu.index, format="fits")
+            table = Table.read(self.library(), hdu=hdu.index, format="fits")
+            table.convert_bytestring_to_unicode()
+            return table
 
     def close(self) -> None:
         """Give the file back."""

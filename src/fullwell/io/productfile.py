@@ -301,13 +301,7 @@ def _read_fits(path: str, wanted: str | None, extra: Mapping[str, Any]) -> Produ
             table.meta["LOOKUP_VALUES"] = np.asarray(file.table(tables[1])["LOOKUP_VALUES"])
         stored = read_keys(file).get("fullwell")
         record = from_json(stored, where=path) if isinstance(stored, str) else {}
-        return _from_table(_texts(table), path, wanted, record, extra)
-
-
-def _texts(table: Any) -> Any:
-    """Byte strings of FITS tables as text."""
-    table.convert_bytestring_to_unicode()
-    return table
+        return _from_table(table, path, wanted, record, extra)
 
 
 def read_product(path: str | os.PathLike[str], kind: str | None = None, **more: Any) -> Product:
