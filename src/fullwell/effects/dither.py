@@ -102,7 +102,7 @@ def prepare(rows: Rows, given: None, cfg: DitherConfig) -> Noise:
     place = raw(exposure.detector)
     seed = REFERENCE_SEED if cfg.seed is None else cfg.seed
     low = LOW[cfg.mode]
-    image = np.random.RandomState(seed).uniform(low, low + 1, place.shape)
+    image = np.random.RandomState(seed % 2**32).uniform(low, low + 1, place.shape)
     return Noise(seed, shift, image.reshape(-1), place)
 
 
@@ -114,8 +114,9 @@ def finish(exposure: Any, given: Noise, cfg: DitherConfig) -> dict[str, Any]:
 
 def _of_reference(block: Block, given: Noise) -> NDArray[np.float64]:
     """The reference's noise in the layout of a block, float64 so that the sum is rounded once."""
+    assert given.image is not None
     layout, place = block.layout, given.place
-    out = np.empty(block.image.shape, np.float64)
+    out: NDArray[Any] = np.empty(block.image.shape, np.float64)
     offset = given.offsets.setdefault(layout.part, place.offset + layout.first * place.col_step)
     transfer.load_rows(
         given.image, transfer.NATIVE, offset, place.row_step, place.col_step,

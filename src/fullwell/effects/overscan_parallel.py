@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fullwell.conductor import Block, Rows, StepConfig, step
+from fullwell.effects.overscan_numbers import mean_factor
 from fullwell.effects.overscan_serial import Method
 from fullwell.frames import bit
 from fullwell.kernels import arith, columns, overscan, overscan_fit
@@ -292,7 +293,7 @@ class Strip:
         rough, count = level[:, 0].astype(np.float64), used[:, 0]
         gaps = int(np.count_nonzero(~np.isfinite(rough)))
         if cfg.method in PER_LINE:
-            factor = np.pi / 2 if cfg.method == "median_per_row" else 1.0
+            factor = np.pi / 2 if cfg.method == "median_per_row" else mean_factor(cfg.clip)
             many = np.where(count > 0, count, 1)
             return overscan_fit.fill_gaps(rough), factor * float(sigma[0]) ** 2 / many, gaps
         if cfg.method in overscan_fit.CURVES:

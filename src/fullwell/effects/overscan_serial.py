@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fullwell.conductor import Block, Buffers, Layout, Rows, StepConfig, step
-from fullwell.effects.overscan_numbers import by_amplifier, used_columns
+from fullwell.effects.overscan_numbers import by_amplifier, mean_factor, used_columns
 from fullwell.frames import bit
 from fullwell.kernels import arith, overscan, overscan_fit
 
@@ -187,7 +187,7 @@ class SerialLevels:
     @cached_property
     def row_factor(self) -> F4:
         """Variance of a row's level times the pixels used, (n_amp,) [adu**2]."""
-        factor = np.float32(np.pi / 2 if self.cfg.method == "median_per_row" else 1)
+        factor = np.float32(np.pi / 2 if self.cfg.method == "median_per_row" else mean_factor(self.cfg.clip))
         return np.where(self.absent, np.float32(0), factor * self.sigma**2).astype(np.float32)
 
     def measure(self, block: Block, level: F4, used: F4, square: F4) -> None:
@@ -220,7 +220,7 @@ def remove_block(block: Block, given: SerialLevels, cfg: SerialOverscanConfig) -
     start, width = given.columns(layout)
     if cfg.per_row and not cfg.compat and width.any():
         given.measure(block, level, used, square)
-        variance: F4 = given.row_factor / np.maximum(used, np.float32(1))
+        variance: F4 = (given.row_factor / np.maximum(used, np.float32(1))).astype(np.float32, copy=False)
         if not np.isfinite(level).all():
             level[:, given.absent] = 0
             gaps = ~np.isfinite(level)
@@ -348,13 +348,12 @@ def measure_whole(given: SerialLevels) -> tuple[F4, F4]:
                 block.image[:, s : s + w][far] = np.nan
     rough, used, square = (np.empty((high - low, n), np.float32) for _ in range(3))
     given.measure(block, rough, used, square)
-    factor = np.pi / 2 if cfg.method == "median_per_row" else 1.0
     for a in np.flatnonzero(given.present & ~given.lost):
         rows = slice(int(given.first[a]), int(given.last[a]))
         own = slice(rows.start - low, rows.stop - low)
         if cfg.per_row:
             values = overscan_fit.fill_gaps(rough[own, a])
-            error = factor * given.sigma[a] ** 2 / np.where(used[own, a] > 0, used[own, a], 1)
+            error = given.row_factor[a] / np.where(used[own, a] > 0, used[own, a], 1)
         elif cfg.method in overscan_fit.CURVES:
             values, error = overscan_fit.fit_line(rough[own, a], cfg.method, cfg.order)
         else:

@@ -247,7 +247,8 @@ def strip_statistics(image: F4, start: I8, width: I8, limit: float, centre: F4, 
     image : (n, C); NaN is left out.
     limit : values farther than this from the centre are left out of the widths.
     centre, sigma, spread : (n_amp,), filled with the median; 1.4826 x the median absolute deviation about the
-        median of each row; the same about `centre`. NaN where there is nothing.
+        median of each row, times w/(w - 0.8) for rows of w values (Croux and Rousseeuw 1992); the same about
+        `centre`. NaN where there is nothing.
     """
     n = image.shape[0]
     size = n * width.max() + LANES
@@ -279,5 +280,6 @@ def strip_statistics(image: F4, start: I8, width: I8, limit: float, centre: F4, 
             for i in range(m):
                 kept[i] = abs(kept[i] - middle)
             total += m
-        sigma[a] = np.float32(1.4826) * median_of(buffer[:total], keys)
+        few = np.float32(w) / np.float32(max(w - 0.8, 1.0))
+        sigma[a] = few * np.float32(1.4826) * median_of(buffer[:total], keys)
     return whole
