@@ -89,10 +89,14 @@ def quad(parts: dict[str, tuple[str, str, str]]) -> FileHeaders:
 def test_one_hdu_per_amplifier_in_read_out_order() -> None:
     """Files stored in read-out order tell the mirror by DETSEC; overscan always to the right."""
     data, bias = "[1:50,1:40]", "[51:60,1:40]"
-    file = quad({
-        "im1": (data, bias, "[1:50,1:40]"), "im2": (data, bias, "[100:51,1:40]"),
-        "im3": (data, bias, "[1:50,80:41]"), "im4": (data, bias, "[100:51,80:41]"),
-    })  # fmt: skip
+    file = quad(
+        {
+            "im1": (data, bias, "[1:50,1:40]"),
+            "im2": (data, bias, "[100:51,1:40]"),
+            "im3": (data, bias, "[1:50,80:41]"),
+            "im4": (data, bias, "[100:51,80:41]"),
+        }
+    )
     detector = derive(file)
     assert detector.box.shape == (80, 100)
     assert [amp.readout_corner for amp in detector] == ["LL", "LR", "UL", "UR"]
@@ -106,10 +110,12 @@ def test_one_hdu_per_amplifier_in_read_out_order() -> None:
 
 def test_one_hdu_per_amplifier_in_detector_order() -> None:
     """Files stored as the detector lies: overscan to the left means read-out from the right."""
-    file = quad({
-        "im1": ("[1:50,1:40]", "[51:60,1:40]", "[1:50,1:40]"),
-        "im2": ("[11:60,1:40]", "[1:10,1:40]", "[51:100,1:40]"),
-    })  # fmt: skip
+    file = quad(
+        {
+            "im1": ("[1:50,1:40]", "[51:60,1:40]", "[1:50,1:40]"),
+            "im2": ("[11:60,1:40]", "[1:10,1:40]", "[51:100,1:40]"),
+        }
+    )
     detector = derive(file)
     assert [amp.readout_corner for amp in detector] == ["LL", "LR"]
     assert detector["im2"].hdu_orientation.flip_x
@@ -135,10 +141,17 @@ def test_assembled_image_is_the_same_for_both_ways_of_storing() -> None:
 def test_decam_letters_in_one_hdu() -> None:
     """Two amplifiers in one image, overscans outside (as DECam): read-out towards the outer sides."""
     header = {
-        "DATASECA": "[57:100,1:40]", "BIASSECA": "[7:56,1:40]", "CCDSECA": "[45:88,1:40]",
-        "DATASECB": "[101:144,1:40]", "BIASSECB": "[145:194,1:40]", "CCDSECB": "[1:44,1:40]",
-        "GAINA": 4.1, "GAINB": 4.3, "RDNOISEA": 6.0, "RDNOISEB": 6.5,
-    }  # fmt: skip
+        "DATASECA": "[57:100,1:40]",
+        "BIASSECA": "[7:56,1:40]",
+        "CCDSECA": "[45:88,1:40]",
+        "DATASECB": "[101:144,1:40]",
+        "BIASSECB": "[145:194,1:40]",
+        "CCDSECB": "[1:44,1:40]",
+        "GAINA": 4.1,
+        "GAINB": 4.3,
+        "RDNOISEA": 6.0,
+        "RDNOISEB": 6.5,
+    }
     detector = derive(one(header, (40, 200)))
     assert detector.names == ("A", "B")
     assert detector["A"].trimmed == Box(44, 0, 44, 40) and detector["B"].trimmed == Box(0, 0, 44, 40)
@@ -194,14 +207,44 @@ def test_ltm_and_ltv_place_a_mirrored_amplifier() -> None:
     assert amp.orientation == by_section["b"].orientation
 
 
+def test_atm_tells_the_direction_of_read_out() -> None:
+    """NOAO: ATM1_1 = -1 means that the amplifier reads the columns of the file from the last to the first."""
+    sections = {"DATASEC": "[1:100,1:90]", "BIASSEC": "[101:120,1:90]"}
+    (amp,) = derive(one({**sections, "ATM1_1": -1.0, "ATM2_2": -1.0}))
+    assert amp.readout_corner == "UR"
+    assert amp.raw_box("serial_overscan") == Box(100, 0, 20, 90)
+    assert amp.serial_overscan == Box(0, 10, 20, 90)
+    (amp,) = derive(one({**sections, "ATM1_1": 1.0, "ATM2_2": 1.0}))
+    assert amp.readout_corner == "LL" and amp.serial_overscan == Box(100, 0, 20, 90)
+
+
+def test_what_the_headers_say_of_the_geometry_is_told() -> None:
+    def told(header: dict[str, Any]) -> str:
+        return instruments.get("generic").observation(one(header)).sources["geometry"]
+
+    assert "no section keywords: the whole image is taken for data" in told({})
+    assert told({"DATASEC": "[1:100,1:90]", "BIASSEC": "[101:120,1:90]"}) == "DATASEC, BIASSEC"
+    assert "no BIASSEC" in told({"DATASEC": "[1:100,1:90]"})
+    assert told({"ESO DET OUT1 PRSCX": 6, "ESO DET OUT1 OVSCX": 0}) == "ESO DET OUT1 PRSCX"
+
+
 def test_window_of_a_detector_starts_at_zero() -> None:
     (amp,) = derive(one({"CCDSEC": "[501:620,301:400]", "DATASEC": "[1:120,1:100]"}))
     assert amp.trimmed == Box(0, 0, 120, 100)
 
 
 def test_eso_counts_and_the_side_of_the_output() -> None:
-    eso = {"ESO DET OUTPUTS": 1, "ESO DET OUT1 PRSCX": 6, "ESO DET OUT1 OVSCX": 14, "ESO DET OUT1 PRSCY": 0,
-           "ESO DET OUT1 OVSCY": 5, "ESO DET OUT1 X": 1, "ESO DET OUT1 Y": 1, "ESO DET CHIP1 NX": 100, "ESO DET CHIP1 NY": 95}  # fmt: skip
+    eso = {
+        "ESO DET OUTPUTS": 1,
+        "ESO DET OUT1 PRSCX": 6,
+        "ESO DET OUT1 OVSCX": 14,
+        "ESO DET OUT1 PRSCY": 0,
+        "ESO DET OUT1 OVSCY": 5,
+        "ESO DET OUT1 X": 1,
+        "ESO DET OUT1 Y": 1,
+        "ESO DET CHIP1 NX": 100,
+        "ESO DET CHIP1 NY": 95,
+    }
     (amp,) = derive(one(eso))
     assert amp.data == Box(6, 0, 100, 95) and amp.serial_overscan == Box(106, 0, 14, 100)
     assert amp.parallel_overscan == Box(6, 95, 100, 5) and amp.readout_corner == "LL"

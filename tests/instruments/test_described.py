@@ -69,8 +69,11 @@ def test_sections_of_unequal_amplifiers() -> None:
 @pytest.mark.parametrize(("corner", "transpose"), list(itertools.product(("LL", "LR", "UL", "UR"), (False, True))))
 def test_eight_orientations(corner: str, transpose: bool) -> None:
     """Read-out numbered 0, 1, 2 … along its rows lands with 0 in the corner and 1 along the read-out row."""
-    kind = {"segment": [4, 7], "data": [4, 5],
-            "amplifiers": [{"name": "A", "corner": corner, "transpose": transpose, "tile": [0, 0]}]}  # fmt: skip
+    kind = {
+        "segment": [4, 7],
+        "data": [4, 5],
+        "amplifiers": [{"name": "A", "corner": corner, "transpose": transpose, "tile": [0, 0]}],
+    }
     camera = instruments.from_mapping({"name": "x", "types": {"t": kind}}).camera
     assert camera is not None
     amp = camera.detectors[0].amplifiers[0]

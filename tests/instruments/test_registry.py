@@ -56,10 +56,17 @@ def test_demo_camera() -> None:
 def test_check_finds_overlap_on_the_focal_plane_and_double_ids() -> None:
     table = {
         "name": "two",
-        "types": {"t": {"segment": [10, 20], "data": [10, 18], "gain": 1.0, "pixel_size": 0.1,
-                        "amplifiers": [{"name": "A", "tile": [0, 0]}]}},
+        "types": {
+            "t": {
+                "segment": [10, 20],
+                "data": [10, 18],
+                "gain": 1.0,
+                "pixel_size": 0.1,
+                "amplifiers": [{"name": "A", "tile": [0, 0]}],
+            }
+        },
         "detectors": [{"name": "a", "id": 1}, {"name": "b", "id": 1, "centre": [1.7, 0.0]}],
-    }  # fmt: skip
+    }
     texts = [f.text for f in instruments.check(instruments.from_mapping(table)) if f.level == "error"]
     assert any("2 detectors have the id 1" in t for t in texts)
     assert any("overlap on the focal plane" in t for t in texts)

@@ -153,7 +153,7 @@ def test_maker_of_the_header_overrules_the_description() -> None:
 
 
 def test_geometry_of_both_makers() -> None:
-    """Boxes of the untrimmed mosaic, by hand: ITL C1x data x 64..572, y 48..2047; e2v C1x data x 54..565, y 46..2047."""
+    """Boxes in an untrimmed tile, by hand: ITL C1x data x 64..572, y 48..2047; e2v C1x x 54..565, y 46..2047."""
     cam = instruments.get("lsstcam").camera
     assert cam is not None
     itl, e2v = cam["R01_S00"], cam["R22_S11"]
@@ -200,5 +200,5 @@ def test_missing_segment_and_wrong_datasec_are_errors() -> None:
         cam.detector(raw(header, names=SEGMENTS[:-1]))
     with pytest.raises(HeaderError, match=r"DATASEC \[4:512,1:2000\] is not that of an E2V"):
         cam.detector(raw(header, segment={"DATASEC": "[4:512,1:2000]"}))
-    with pytest.raises(HeaderError, match="names? .*RAFTBAY|no detector of lsstcam"):
+    with pytest.raises(HeaderError, match="no detector of lsstcam is named"):
         cam.detector(raw({"INSTRUME": "LSSTCam"}))

@@ -21,15 +21,40 @@ def seen(header: dict[str, Any], path: str = "a.fits", **comments: str) -> Obser
 @pytest.mark.parametrize(
     ("text", "kind"),
     [
-        ("Bias Frame", "bias"), ("zero", "bias"), ("BIAS", "bias"), ("Offset", "bias"), (2, "bias"),
-        ("Dark Frame", "dark"), ("DARK", "dark"), ("Dark Flat", "dark"), ("flat-dark", "dark"), (3, "dark"),
-        ("FLAT,SKY", "flat"), ("SKY,FLAT", "flat"), ("Dome Flat", "flat"), ("FLAT,LAMP", "flat"), ("Flat Field", "flat"),
-        ("twilight flat", "flat"), ("dflat", "flat"), ("DOMEFLAT", "flat"), (4, "flat"),
-        ("object", "science"), ("Light Frame", "science"), ("LIGHT", "science"), ("SKYEXP", "science"),
-        ("STD,FLUX", "science"), ("Science", "science"), (1, "science"),
-        ("WAVE,LAMP", "arc"), ("comp", "arc"), ("ARC", "arc"), ("FOCUS", "focus"), ("tea", "unknown"), ("", "unknown"),
+        ("Bias Frame", "bias"),
+        ("zero", "bias"),
+        ("BIAS", "bias"),
+        ("Offset", "bias"),
+        (2, "bias"),
+        ("Dark Frame", "dark"),
+        ("DARK", "dark"),
+        ("Dark Flat", "dark"),
+        ("flat-dark", "dark"),
+        (3, "dark"),
+        ("FLAT,SKY", "flat"),
+        ("SKY,FLAT", "flat"),
+        ("Dome Flat", "flat"),
+        ("FLAT,LAMP", "flat"),
+        ("Flat Field", "flat"),
+        ("twilight flat", "flat"),
+        ("dflat", "flat"),
+        ("DOMEFLAT", "flat"),
+        (4, "flat"),
+        ("object", "science"),
+        ("Light Frame", "science"),
+        ("LIGHT", "science"),
+        ("SKYEXP", "science"),
+        ("STD,FLUX", "science"),
+        ("Science", "science"),
+        (1, "science"),
+        ("WAVE,LAMP", "arc"),
+        ("comp", "arc"),
+        ("ARC", "arc"),
+        ("FOCUS", "focus"),
+        ("tea", "unknown"),
+        ("", "unknown"),
     ],
-)  # fmt: skip
+)
 def test_types(text: Any, kind: str) -> None:
     assert kind_of(text)[0] == kind
 
@@ -70,10 +95,16 @@ def test_no_type_gives_unknown_and_the_hints() -> None:
 @pytest.mark.parametrize(
     ("header", "seconds"),
     [
-        ({"EXPTIME": 12.5}, 12.5), ({"EXPOSURE": "1,5"}, 1.5), ({"EXP_TIME": "300 ms"}, 0.3), ({"ITIME": 2}, 2.0),
-        ({"EXPTIM": "7."}, 7.0), ({"IMG_EXP": 1999}, 1.999), ({"EXPTIME": "n/a", "EXPOSURE": 4.0}, 4.0), ({}, math.nan),
+        ({"EXPTIME": 12.5}, 12.5),
+        ({"EXPOSURE": "1,5"}, 1.5),
+        ({"EXP_TIME": "300 ms"}, 0.3),
+        ({"ITIME": 2}, 2.0),
+        ({"EXPTIM": "7."}, 7.0),
+        ({"IMG_EXP": 1999}, 1.999),
+        ({"EXPTIME": "n/a", "EXPOSURE": 4.0}, 4.0),
+        ({}, math.nan),
     ],
-)  # fmt: skip
+)
 def test_exposure_times(header: dict[str, Any], seconds: float) -> None:
     assert seen(header).exposure_time == pytest.approx(seconds, nan_ok=True)
 
@@ -86,15 +117,21 @@ def test_a_unit_in_the_comment_counts() -> None:
 @pytest.mark.parametrize(
     ("header", "optics", "band"),
     [
-        ({"FILTER": "g"}, "g", "g"), ({"FILTER": "SDSSi"}, "SDSSi", "i"), ({"FILTERS": 48}, "48", ""),
-        ({"FILTNAM": "V#641"}, "V#641", "V"), ({"INSFILTE": "Bessel R"}, "Bessel R", "R"),
-        ({"FILTER1": "open", "FILTER2": "r'"}, "r'", "r"), ({"FILTER1": "g", "FILTER2": "ND3"}, "g~ND3", "g"),
+        ({"FILTER": "g"}, "g", "g"),
+        ({"FILTER": "SDSSi"}, "SDSSi", "i"),
+        ({"FILTERS": 48}, "48", ""),
+        ({"FILTNAM": "V#641"}, "V#641", "V"),
+        ({"INSFILTE": "Bessel R"}, "Bessel R", "R"),
+        ({"FILTER1": "open", "FILTER2": "r'"}, "r'", "r"),
+        ({"FILTER1": "g", "FILTER2": "ND3"}, "g~ND3", "g"),
         ({"FILTER": "g", "GRISM": "grism#7"}, "g~grism#7", "g"),
         ({"ESO INS FILT1 NAME": "g#782", "ESO INS GRIS1 NAME": "Free"}, "g#782", "g"),
         ({"ESO INS FILT1 NAME": "Free", "ESO INS GRIS1 NAME": "Gr#3"}, "Gr#3", ""),
-        ({"FILTER": "Clear"}, "Clear", ""), ({"FILTER": "Free"}, "", ""), ({}, "", ""),
+        ({"FILTER": "Clear"}, "Clear", ""),
+        ({"FILTER": "Free"}, "", ""),
+        ({}, "", ""),
     ],
-)  # fmt: skip
+)
 def test_filters(header: dict[str, Any], optics: str, band: str) -> None:
     obs = seen(header)
     assert (obs.filter, obs.band) == (optics, band)
@@ -145,10 +182,14 @@ def test_modified_julian_date() -> None:
 @pytest.mark.parametrize(
     ("header", "binning"),
     [
-        ({"CCDSUM": "2 2"}, (2, 2)), ({"CCDSUM": "4x2"}, (4, 2)), ({"XBINNING": 3, "YBINNING": 3}, (3, 3)),
-        ({"ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 1}, (2, 1)), ({"BINNING": 2}, (2, 2)), ({}, (1, 1)),
+        ({"CCDSUM": "2 2"}, (2, 2)),
+        ({"CCDSUM": "4x2"}, (4, 2)),
+        ({"XBINNING": 3, "YBINNING": 3}, (3, 3)),
+        ({"ESO DET WIN1 BINX": 2, "ESO DET WIN1 BINY": 1}, (2, 1)),
+        ({"BINNING": 2}, (2, 2)),
+        ({}, (1, 1)),
     ],
-)  # fmt: skip
+)
 def test_binning(header: dict[str, Any], binning: tuple[int, int]) -> None:
     assert seen(header).binning == binning
 
@@ -197,10 +238,22 @@ def test_kelvin_is_recognised() -> None:
 
 def test_standard_header_of_the_demo_camera() -> None:
     header = {
-        "INSTRUME": "demo", "DETNAME": "demo", "DETECTOR": 0, "OBSID": "demo_20250102_000007", "DAYOBS": 20250102, "SEQNUM": 7,
-        "IMAGETYP": "flat", "EXPTIME": 3.0, "DARKTIME": 3.5, "FILTER": "r", "OBJECT": "", "DATE-OBS": "2025-01-02T20:00:00.000",
-        "TIMESYS": "TAI", "CCD-TEMP": -100.0, "SET-TEMP": -100.0,
-    }  # fmt: skip
+        "INSTRUME": "demo",
+        "DETNAME": "demo",
+        "DETECTOR": 0,
+        "OBSID": "demo_20250102_000007",
+        "DAYOBS": 20250102,
+        "SEQNUM": 7,
+        "IMAGETYP": "flat",
+        "EXPTIME": 3.0,
+        "DARKTIME": 3.5,
+        "FILTER": "r",
+        "OBJECT": "",
+        "DATE-OBS": "2025-01-02T20:00:00.000",
+        "TIMESYS": "TAI",
+        "CCD-TEMP": -100.0,
+        "SET-TEMP": -100.0,
+    }
     file = one(header, (544, 592))
     instrument = instruments.identify(file)
     obs = instrument.observation(file)
@@ -213,10 +266,19 @@ def test_standard_header_of_the_demo_camera() -> None:
 
 def test_simulated_header_of_a_rubin_camera() -> None:
     header = {
-        "INSTRUME": "LSSTCam", "DETNAME": "R22_S11", "DETECTOR": 94, "OBSID": "MC_O_20250102_000007", "DAYOBS": 20250102,
-        "SEQNUM": 7, "IMAGETYP": "object", "EXPTIME": 30.0, "DARKTIME": 30.5, "FILTER": "r_57", "TIMESYS": "TAI",
+        "INSTRUME": "LSSTCam",
+        "DETNAME": "R22_S11",
+        "DETECTOR": 94,
+        "OBSID": "MC_O_20250102_000007",
+        "DAYOBS": 20250102,
+        "SEQNUM": 7,
+        "IMAGETYP": "object",
+        "EXPTIME": 30.0,
+        "DARKTIME": 30.5,
+        "FILTER": "r_57",
+        "TIMESYS": "TAI",
         "DATE-OBS": "2025-01-02T20:00:00.000",
-    }  # fmt: skip
+    }
     obs = instruments.get("lsstcam").observation(one(header))
     assert (obs.detector, obs.detector_id, obs.kind, obs.band) == ("R22_S11", 94, "science", "r")
     assert (obs.exposure_id, obs.begin) == (2025010200007, "2025-01-02T20:00:00.000")
@@ -224,11 +286,23 @@ def test_simulated_header_of_a_rubin_camera() -> None:
 
 def test_decam_goes_through_the_translator_library() -> None:
     header = {
-        "INSTRUME": "DECam", "TELESCOP": "CTIO 4.0-m telescope", "OBSTYPE": "zero", "EXPTIME": 0.0, "DARKTIME": 0.5,
-        "DATE-OBS": "2013-09-01T06:06:00.754", "MJD-OBS": 56536.25417, "TIMESYS": "UTC", "EXPNUM": 229388, "CCDNUM": 1,
-        "DETPOS": "S29", "FILTER": "z DECam SDSS c0004 9260.0 1520.0", "OBJECT": "zero", "OBSID": "ct4m20130901t060600",
-        "PROPID": "x", "DTNSANAM": "c4d.fits",
-    }  # fmt: skip
+        "INSTRUME": "DECam",
+        "TELESCOP": "CTIO 4.0-m telescope",
+        "OBSTYPE": "zero",
+        "EXPTIME": 0.0,
+        "DARKTIME": 0.5,
+        "DATE-OBS": "2013-09-01T06:06:00.754",
+        "MJD-OBS": 56536.25417,
+        "TIMESYS": "UTC",
+        "EXPNUM": 229388,
+        "CCDNUM": 1,
+        "DETPOS": "S29",
+        "FILTER": "z DECam SDSS c0004 9260.0 1520.0",
+        "OBJECT": "zero",
+        "OBSID": "ct4m20130901t060600",
+        "PROPID": "x",
+        "DTNSANAM": "c4d.fits",
+    }
     obs = instruments.get("generic").observation(one(header))
     assert obs.kind == "bias" and obs.exposure_id == 229388 and obs.detector_id == 1
     assert obs.instrument == "DECam" and obs.band == "z"

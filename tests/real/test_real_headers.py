@@ -52,9 +52,14 @@ def test_arcsat(shared: Path) -> None:
 
 @pytest.mark.parametrize(
     ("pattern", "kind", "temperature"),
-    [("bias_m05C_*", "bias", -5), ("bias_m10C_*", "bias", -10), ("dark_m05C_*", "dark", -5), ("dark_m10C_*", "dark", -10),
-     ("flat_m05C_*", "unknown", -5)],
-)  # fmt: skip
+    [
+        ("bias_m05C_*", "bias", -5),
+        ("bias_m10C_*", "bias", -10),
+        ("dark_m05C_*", "dark", -5),
+        ("dark_m10C_*", "dark", -10),
+        ("flat_m05C_*", "unknown", -5),
+    ],
+)
 def test_stl1001e(shared: Path, pattern: str, kind: str, temperature: float) -> None:
     paths = sorted((shared / "data" / "stl1001e-lab").glob(pattern))
     assert paths

@@ -29,7 +29,7 @@ from fullwell.instruments.options import CameraOptions
 from fullwell.instruments.sections import parse_section
 from fullwell.instruments.translate import binning_of, header_gain
 
-__all__ = ["derive_detector", "detector_key", "regrid"]
+__all__ = ["derive_detector", "detector_key", "geometry_note", "regrid"]
 
 EMPTY = Box(0, 0, 0, 0)
 OPTIONS = "give --overscan and --trim (sections, or 'none'), or describe the camera in a file (--camera FILE)"
@@ -73,6 +73,21 @@ def _sections(header: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, Any]]
             if role not in roles or match.group(1) == "BIASSEC":
                 roles[role] = (keyword, value)
     return out
+
+
+def geometry_note(headers: FileHeaders) -> str:
+    """A sentence on what the headers say of data and overscan, for people."""
+    image = headers.images[0] if headers.images else None
+    header = {**headers.primary, **(image.header if image is not None else {})}
+    roles = [role for found in _sections(header).values() for role in found]
+    keys = [key for found in _sections(header).values() for key, _ in found.values()]
+    counts = [k for k in ("PRSCX", "OVSCX", "PRSCY", "OVSCY") if number(header.get(f"ESO DET OUT1 {k}")) > 0]
+    if not roles and counts:
+        return f"ESO DET OUT1 {', '.join(counts)}"
+    if not roles:
+        return "no section keywords: the whole image is taken for data, without overscan"
+    missing = "" if "bias" in roles else "; no BIASSEC: pixels outside the data are cut, no overscan is used"
+    return ", ".join(keys) + missing
 
 
 def _parse(piece: Piece, roles: Mapping[str, tuple[str, Any]]) -> None:

@@ -14,7 +14,7 @@ from fullwell.base.config import load
 from fullwell.base.errors import ConfigError, GeometryError, HeaderError
 from fullwell.cameras import Camera, Detector
 from fullwell.frames import Observation
-from fullwell.instruments.derive import derive_detector, detector_key
+from fullwell.instruments.derive import derive_detector, detector_key, geometry_note
 from fullwell.instruments.described import TypeSpec, build_camera
 from fullwell.instruments.headers import FileHeaders
 from fullwell.instruments.kinds import band_of
@@ -91,17 +91,16 @@ class Instrument:
         if self.camera is None:
             from fullwell.instruments import foreign
 
-            seen = foreign.observation(headers, translate(headers, self.map))
-            if seen is not None:
-                return seen
+            plain = translate(headers, self.map)
+            plain.sources["geometry"] = geometry_note(headers)
+            return foreign.observation(headers, plain) or plain
         seen = translate(headers, self.map, name=self.name, bands=self.bands)
-        if self.camera is not None:
-            try:
-                chosen = self._named(headers, None)
-                seen = replace(seen, detector=chosen.name, detector_id=chosen.id)
-            except HeaderError:
-                seen.sources["detector"] = "not named"
-        return seen
+        try:
+            chosen = self._named(headers, None)
+        except HeaderError:
+            seen.sources["detector"] = "not named"
+            return seen
+        return replace(seen, detector=chosen.name, detector_id=chosen.id)
 
     def detector(self, headers: FileHeaders, options: CameraOptions | None = None) -> Detector:
         """The detector of the file: described amplifiers, or those that the headers tell.
