@@ -134,11 +134,16 @@ class Scene:
         return out
 
     @cached_property
-    def bad(self) -> NDArray[np.uint8]:
-        """Defects in read-out order, 0 or 1."""
+    def bad_assembled(self) -> NDArray[np.uint32]:
+        """Defects in the assembled image, 0 or 1."""
         defects = self.products["defects"]
         assert isinstance(defects, Defects)
-        return rows_of(defects.mask(self.detector.box.shape).astype(np.uint8), Layout(self.detector, "data"))
+        return defects.mask(self.detector.box.shape).astype(np.uint32)
+
+    @cached_property
+    def bad(self) -> NDArray[np.uint8]:
+        """Defects in read-out order, 0 or 1."""
+        return rows_of(self.bad_assembled.astype(np.uint8), Layout(self.detector, "data"))
 
     def program(self, steps: dict[str, StepConfig], source: Source, rows: int, exposure: Exposure) -> Program:
         """The steps made ready for this frame, in blocks of `rows`."""

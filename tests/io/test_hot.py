@@ -259,6 +259,17 @@ def test_history_that_outgrows_its_header_is_moved(tmp_path: Path) -> None:
         fits.open(tmp_path / "hot.fits", checksum=True).close()
 
 
+def test_headers_that_shrink_are_filled_with_blank_cards(tmp_path: Path) -> None:
+    det = detector()
+    memory = write_both(tmp_path / "hot.fits", det, template(det, cards=70), template(det, cards=5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with fits.open(tmp_path / "hot.fits", checksum=True) as hdus:
+            hdus.verify("exception")
+            assert np.array_equal(hdus["VARIANCE"].data, memory.variance)
+            assert "KEY4" in hdus[0].header and "KEY6" not in hdus[0].header
+
+
 @pytest.mark.parametrize("seed", range(40))
 def test_checksum_text_is_astropys(seed: int) -> None:
     value = int(np.random.default_rng(seed).integers(0, 2**32))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,13 +91,15 @@ def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
-def _sealed(header: Header, datasum: int) -> bytes:
-    """The bytes of a header with DATASUM and CHECKSUM of its HDU."""
+def _sealed(header: Header, datasum: int, size: int = 0) -> bytes:
+    """The bytes of a header with DATASUM and CHECKSUM of its HDU; blank cards fill it up to `size` bytes."""
     header = header.copy()
     now = _now()
     header["DATASUM"] = (str(datasum), f"data unit checksum updated {now}")
     header.set("CHECKSUM", "0" * 16, f"HDU checksum updated {now}", before="DATASUM")
     text = header.tostring().encode("ascii")
+    if len(text) < size:
+        text = (header.tostring(endcard=False, padding=False).ljust(size - 80) + "END".ljust(80)).encode("ascii")
     total = fold(int(np.frombuffer(text, ">u4").sum(dtype=np.uint64)) + datasum)
     return text.replace(b"'" + b"0" * 16 + b"'", b"'" + checksum_text(~total & 0xFFFFFFFF).encode() + b"'", 1)
 
@@ -151,6 +154,8 @@ class MappedWriter:
         at = 0
         for hdu in template:
             header = _sized(hdu.header)
+            if not at:
+                self._first = header
             if hdu.name in self._names:
                 if hdu.data.dtype.itemsize != 4 or hdu.data.ndim != 2 or "BZERO" in hdu.header:
                     raise UsageError(f"plane {hdu.name} is not a two-dimensional image of float32 or int32")
@@ -192,7 +197,8 @@ class MappedWriter:
         Parameters
         ----------
         final : the HDUs as they are to be written: the template, or another list of which the headers and small
-            HDUs tell what happened meanwhile (history, numbers). Planes keep order and shape.
+            HDUs tell what happened meanwhile (history, numbers). Planes keep order and shape. Headers that
+            have become shorter are filled with blank cards; longer ones cost a move of the planes.
 
         Raises
         ------
@@ -220,11 +226,11 @@ class MappedWriter:
         for hdu in hdus:
             plane = self._planes.get(hdu.name)
             if plane is None:
-                block = _small(hdu)
+                block = _small(hdu, self._first if not at else 0)
                 pieces.append((at, block))
                 at += len(block)
                 continue
-            header = _sealed(hdu.header, fold(plane.total))
+            header = _sealed(hdu.header, fold(plane.total), plane.data - plane.header)
             pieces.append((at, header))
             at += len(header)
             if at != plane.data:
@@ -271,14 +277,18 @@ def _sized(header: Header) -> int:
     return -(-cards * 80 // BLOCK) * BLOCK
 
 
-def _small(hdu: Any) -> bytes:
-    """An HDU as astropy writes it, with checksums."""
+def _small(hdu: Any, size: int = 0) -> bytes:
+    """An HDU as astropy writes it, with checksums; a header without data is filled up to `size` bytes."""
     import io
 
     from astropy.io import fits
 
     if hdu.data is None:
-        return _sealed(hdu.header, 0)
+        return _sealed(hdu.header, 0, size)
+    if isinstance(hdu, fits.BinTableHDU) and all(re.fullmatch(r"\d+A", str(c.format)) for c in hdu.columns):
+        text = hdu.data.view(np.ndarray).tobytes()
+        text = text.ljust(-(-len(text) // BLOCK) * BLOCK, b"\0")
+        return _sealed(hdu.header, fold(int(np.frombuffer(text, ">u4").sum(dtype=np.uint64)))) + text
     buffer = io.BytesIO()
     first = [] if isinstance(hdu, fits.PrimaryHDU) else [fits.PrimaryHDU()]
     fits.HDUList([*first, hdu]).writeto(buffer, checksum=True)
