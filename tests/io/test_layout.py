@@ -129,6 +129,7 @@ def lsst_file(path: Path, names: str = "EXTNAME", compressed: bool = False) -> n
     mask[0, 0] = 1 << 12
     primary = fits.PrimaryHDU()
     primary.header["AR_HDU"] = 5
+    primary.header["PSF_ID"] = 4
     primary.header["DETNAME"] = "R22_S11"
     primary.header["HIERARCH LSST BUTLER RUN"] = "u/x"
     hdus = fits.HDUList([primary])
@@ -172,6 +173,7 @@ def test_files_of_the_lsst_library(tmp_path: Path, names: str, compressed: bool)
     again = fio.read(tmp_path / "again.fits")
     assert again.mask is not None and again.mask.schema == got.mask.schema
     assert again.box == got.box
+    assert not {"AR_HDU", "PSF_ID"} & set(fits.getheader(tmp_path / "again.fits"))
 
 
 def test_planes_of_different_size_are_refused(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
+from astropy.wcs import WCS
 
 import fullwell.io as fio
 from fullwell.base.errors import FileError, GeometryError, HeaderError, UsageError
@@ -94,6 +95,28 @@ def test_sections_of_written_segments_by_hand(tmp_path: Path) -> None:
     fio.write_raw(frame, tmp_path / "x.fits")
     header = fits.getheader(tmp_path / "x.fits", "SEG2")
     assert (header["DATASEC"], header["BIASSEC"], header["DETSEC"]) == ("[3:7,1:5]", "[1:2,1:6]", "[10:6,1:5]")
+
+
+@pytest.mark.parametrize("stored", EIGHT, ids=str)
+def test_world_coordinates_of_a_segment_follow_to_the_assembled_frame(tmp_path: Path, stored: Orientation) -> None:
+    """Only the HDU of the second amplifier has coordinates: its first pixel read keeps its sky position."""
+    placed = Orientation(True, True)
+    detector = two(stored, placed)
+    array = np.zeros(stored.shape(SHAPE), np.uint16)
+    parts = [fits.PrimaryHDU(), fits.ImageHDU(array, name="SEG1"), fits.ImageHDU(array, name="SEG2")]
+    parts[2].header.update(CTYPE1="RA---TAN", CTYPE2="DEC--TAN", CRVAL1=10.0, CRVAL2=-30.0, CRPIX1=2.0, CRPIX2=3.0)
+    parts[2].header.update(CD1_1=-1e-4, CD1_2=2e-5, CD2_1=3e-5, CD2_2=1e-4)
+    fits.HDUList(parts).writeto(tmp_path / "x.fits")
+    frame = fio.read(tmp_path / "x.fits", detector=detector, instrument="generic")
+    out = fio.output_header(frame.metadata, detector, detector.box, "electron")
+    amp = detector["B"]
+    y, x = stored.point(np.array(0.0), np.array(2.0), SHAPE)
+    end_y, end_x = placed.point(np.array(0.0), np.array(0.0), amp.data.shape)
+    before = WCS(parts[2].header).all_pix2world([[float(x), float(y)]], 0)
+    cards = fits.Header({k: v for k, v in out.items() if not k.endswith("A")})
+    after = WCS(cards).all_pix2world([[float(end_x) + amp.trimmed.x0, float(end_y) + amp.trimmed.y0]], 0)
+    assert np.allclose(before, after, rtol=0, atol=1e-11)
+    assert "FWWCSAMP" not in out
 
 
 def test_wrong_size_names_the_amplifier(tmp_path: Path) -> None:

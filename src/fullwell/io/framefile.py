@@ -27,6 +27,9 @@ _DROP = re.compile(
     r"INHERIT|AR_HDU|MP_\w+|LSST ISR UNITS)$"
 )
 
+_ARCHIVE = re.compile(r"^\w+_ID$")
+"""Numbers of objects in the archive HDUs of the LSST library, which are not carried along."""
+
 
 def write_frame(
     frame: Frame, path: str | os.PathLike[str], *, compress: bool | str = False, overwrite: bool = True
@@ -138,6 +141,8 @@ def _metadata(file: FitsFile, image: Hdu) -> tuple[dict[str, Any], dict[str, str
         merged.pop(key, None)
         if lines:
             merged[key] = "\n".join(_unmarked(lines) if key == "HISTORY" else lines)
+    if "AR_HDU" in file.hdus[0].header:
+        merged = {k: v for k, v in merged.items() if not (_ARCHIVE.match(k) and isinstance(v, int))}
     comments = {**file.hdus[0].comments, **image.comments}
     return {k: v for k, v in merged.items() if not _DROP.match(k)}, comments
 

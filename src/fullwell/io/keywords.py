@@ -26,7 +26,7 @@ ORIGIN_KEYS = ("FWX0", "FWY0")
 
 _STRUCTURE = re.compile(
     r"^(SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|DATASUM|END|"
-    r"INHERIT|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|ZIMAGE|NEXTEND|DATAMIN|DATAMAX|TFIELDS|AR_HDU|\w*_ID_?ARCHIVE)$"
+    r"INHERIT|EXTNAME|EXTVER|EXTLEVEL|EXTTYPE|ZIMAGE|NEXTEND|DATAMIN|DATAMAX|TFIELDS|AR_HDU|FWWCSAMP)$"
 )
 _SECTIONS = re.compile(
     r"^(BIASSEC|TRIMSEC|DATASEC|CCDSEC|DETSEC|AMPSEC|PRESEC|POSTSEC|OVERSEC|OVSCSEC|LINSEC|"
@@ -96,6 +96,13 @@ class Affine:
         to_image = _oriented(amp.orientation, amp.data.shape)
         place = cls(np.eye(2), np.array([float(amp.trimmed.x0), float(amp.trimmed.y0)]))
         return inside.then(to_readout).then(to_image).then(place)
+
+    @classmethod
+    def segment(cls, amp: Amplifier) -> Affine:
+        """From the array of the HDU that holds `amp` alone to the raw image."""
+        place = cls(np.eye(2), np.array([float(amp.raw.x0), float(amp.raw.y0)]))
+        to_readout = _oriented(amp.hdu_orientation, amp.shape).inverse()
+        return to_readout.then(_oriented(amp.raw_orientation, amp.shape)).then(place)
 
     def then(self, after: Affine) -> Affine:
         """This map followed by `after`."""
@@ -233,7 +240,7 @@ def _moved_physical(header: Mapping[str, Any], move: Affine) -> dict[str, Any]:
             ltm[i, i] = 1.0
     ltv = np.array([_number(header, "LTV1") or 0.0, _number(header, "LTV2") or 0.0])
     new_ltm, new_ltv = move.matrix @ ltm, move.matrix @ ltv + move.shift
-    out: dict[str, Any] = {"LTV1": float(new_ltv[0]), "LTV2": float(new_ltv[1])}
+    out: dict[str, Any] = {"LTV1": float(new_ltv[0]) + 0.0, "LTV2": float(new_ltv[1]) + 0.0}
     out.update({f"LTM{i + 1}_{i + 1}": float(new_ltm[i, i]) for i in (0, 1)})
     cross = {"LTM1_2": float(new_ltm[0, 1]), "LTM2_1": float(new_ltm[1, 0])}
     out.update({k: v if v else None for k, v in cross.items() if v or k in header})
@@ -243,11 +250,14 @@ def _moved_physical(header: Mapping[str, Any], move: Affine) -> dict[str, Any]:
 def _map_of(header: Mapping[str, Any], detector: Detector) -> tuple[Affine, bool]:
     """The map from raw to assembled image, and whether all amplifiers share it.
 
-    Where they do not, that of the amplifier in or nearest to whose data the reference pixel lies.
+    Where they do not, that of the amplifier whose HDU the coordinates came from (FWWCSAMP), or in or nearest to
+    whose data the reference pixel lies.
     """
     maps = [Affine.amplifier(amp) for amp in detector]
     if all(m.same(maps[0]) for m in maps[1:]):
         return maps[0], True
+    if header.get("FWWCSAMP") in detector.names:
+        return maps[detector.names.index(header["FWWCSAMP"])], False
     x = (_number(header, "CRPIX1") or 1.0) - 1.0
     y = (_number(header, "CRPIX2") or 1.0) - 1.0
 
@@ -309,7 +319,7 @@ def output_header(
     if whole:
         out.update(_moved_physical(metadata, move))
     else:
-        out.update(LTV1=-float(box.x0), LTV2=-float(box.y0), LTM1_1=1.0 / binning[0], LTM2_2=1.0 / binning[1])
+        out.update(LTV1=0.0 - box.x0, LTV2=0.0 - box.y0, LTM1_1=1.0 / binning[0], LTM2_2=1.0 / binning[1])
     out = {k: v for k, v in out.items() if not (v is None and metadata.get(k) is not None)}
     out.update(_origin(box, binning))
     out["BUNIT"] = unit

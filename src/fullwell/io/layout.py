@@ -207,9 +207,14 @@ def _primary(frame: Frame, header: Mapping[str, Any]) -> Any:
     return fits.PrimaryHDU(header=cards)
 
 
+def is_wcs(key: str) -> bool:
+    """Whether a keyword belongs to a description of world or physical coordinates."""
+    return bool(_WCS.match(key) or _WCS_WORDS.match(key))
+
+
 def split_header(header: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """(what belongs to the exposure, what belongs to the pixels: coordinates, unit, gain)."""
-    image = {k: v for k, v in header.items() if k in _IMAGE_WORDS or _WCS.match(k) or _WCS_WORDS.match(k)}
+    image = {k: v for k, v in header.items() if k in _IMAGE_WORDS or is_wcs(k)}
     return {k: v for k, v in header.items() if k not in image}, image
 
 

@@ -16,11 +16,13 @@ from fullwell.frames import Frame
 from fullwell.instruments.headers import FileHeaders, HduHeader
 from fullwell.io.atomic import atomic_path
 from fullwell.io.fitsfile import FitsFile, Hdu
-from fullwell.io.layout import header_of
+from fullwell.io.keywords import Affine, moved_wcs
+from fullwell.io.layout import header_of, is_wcs
 
 __all__ = ["check_colour", "of_detector", "raw_image", "raw_metadata", "write_raw"]
 
 _BAYER = ("BAYERPAT", "BAYRPAT", "COLORTYP", "COLORTYPE", "CFAPAT", "CFATYPE")
+_SKY = ("RA", "DEC", "GLON", "GLAT", "ELON", "ELAT")
 _GREY = ("", "none", "mono", "monochrome", "grey", "gray", "0", "no", "false", "unknown", "n/a")
 _DETECTOR_KEYS = (
     "CCDNUM",
@@ -123,6 +125,26 @@ def raw_metadata(headers: FileHeaders) -> dict[str, Any]:
     if len(images) == 1 and images[0].index:
         out.update(images[0].header)
     return out
+
+
+def segment_wcs(headers: FileHeaders, detector: Detector) -> dict[str, Any]:
+    """World coordinates of the raw image from the HDU of the first amplifier that has celestial ones.
+
+    They hold in the data of that amplifier, named by FWWCSAMP: between amplifiers lie overscans.
+    Empty where no HDU of a single amplifier has any.
+    """
+    holders = [amp.hdu for amp in detector]
+    for amp in detector:
+        if amp.hdu is None or holders.count(amp.hdu) > 1:
+            continue
+        for hdu in headers.images:
+            if amp.hdu not in (hdu.index, hdu.name) or not str(hdu.header.get("CTYPE1", "")).startswith(_SKY):
+                continue
+            plain = {k: v for k, v in hdu.header.items() if is_wcs(k) and not k.startswith("LT")}
+            moved = moved_wcs(plain, Affine.segment(amp))
+            kept = {k: v for k, v in {**plain, **moved}.items() if v is not None}
+            return {**kept, "FWWCSAMP": amp.name}
+    return {}
 
 
 def _place(raw: NDArray[Any], amp: Amplifier, stored: NDArray[Any], where: str) -> None:

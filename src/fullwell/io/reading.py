@@ -13,7 +13,7 @@ from fullwell.io.fitsfile import FitsFile, open_fits, sniff
 from fullwell.io.framefile import is_ccddata, is_layout, read_ccddata, read_layout
 from fullwell.io.keywords import unit_name
 from fullwell.io.pictures import picture_headers, picture_pixels
-from fullwell.io.raw import check_colour, of_detector, raw_image, raw_metadata
+from fullwell.io.raw import check_colour, of_detector, raw_image, raw_metadata, segment_wcs
 
 if TYPE_CHECKING:
     from fullwell.instruments import CameraOptions, Instrument
@@ -96,6 +96,8 @@ def _read_raw(
     geometry = _geometry(headers, camera, detector, options)
     image = raw_image(file, geometry, [h.index for h in headers.images])
     metadata = raw_metadata(headers)
+    if "CTYPE1" not in metadata:
+        metadata.update(segment_wcs(headers, geometry))
     return Frame(
         Plane(image, unit=_unit_of(metadata)),
         detector=geometry,
