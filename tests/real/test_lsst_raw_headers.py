@@ -200,3 +200,22 @@ def test_laboratory_stand_without_folder_is_read_by_its_sections(shared: Path) -
     assert len(detector) == 16 and detector.box.shape == (4000, 4072)
     obs = instrument.observation(headers)
     assert (obs.kind, obs.filter, obs.exposure_time, obs.dark_time) == ("flat", "r", 2.0, 3.082)
+
+
+def test_segment00_of_ts8_has_the_statistics_of_its_description(shared: Path) -> None:
+    """Settling prescan columns, overscan level and signal as in the README of the data: order and boxes are right."""
+    frame = io.read(shared / "data" / "lsst-raw" / "ts8_E2V-CCD250-179_flat_700nm_seg00only.fits.gz")
+    assert frame.detector is not None
+    amp = frame.detector["C00"]
+    readout = amp.raw_orientation.undo(frame.image.array[amp.raw.slices])
+    prescan = readout[100:1900][:, amp.prescan.slices[1]]
+    expected = [25397, 26839.5, 26957, 26994, 27014, 27026, 27029, 27030, 27035, 27036]
+    assert [float(np.median(column)) for column in prescan.T] == expected
+    overscan = readout[100:1900][:, amp.serial_overscan.slices[1]]
+    assert [float(np.median(c)) for c in overscan[:, :4].T] == [27030, 27028, 27027, 27026]
+    level = float(np.median(overscan[:, 8:48]))
+    assert level == 27026.0
+    assert abs(float(np.median(readout[500:1500, 100:450])) - level - 20785.9) < 0.5  # integers: half a count
+    base = overscan[:, 8:48].mean()  # columns 530 to 569
+    last, first = (readout[100:1900, amp.data.x1 + i].mean() - base for i in (-1, 0))
+    assert (round(last, 1), round(first, 3)) == (20739.2, 4.432)  # last active column, first overscan column
