@@ -8,6 +8,7 @@ Input        adu or electron; raw (the whole segment) or assembled.
 Output       L(v). The read noise entered after the non-linearity, so its variance grows with the square of the slope
              dL/dv: (slope**2 - 1) (read noise**2 + row terms) is added, and what is in the variance already is
              multiplied by slope**2. The Poisson term needs none of it: it is that of the corrected, true electrons.
+             Until the variance step adds the read noise itself, the plane holds these parts alone and may be negative.
              Where the change is below `negligible` of the total variance in every amplifier it is left out.
              An amplifier with a coefficient that is no number becomes NaN and BAD.
 References   reference ISR 4.1 and section 3; product layout 5.3. Akima 1970, J. ACM 17, 589.
