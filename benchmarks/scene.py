@@ -130,7 +130,7 @@ class Scene:
             make = STEPS[name].digest
             exposure = replace(self.exposure(), unit="electron")
             out[name] = make(product, layout, exposure) if make is not None else product
-        out["saturation"] = self.products["gain"]
+        out["overscan_parallel"] = out["saturation"] = self.products["gain"]
         return out
 
     @cached_property
