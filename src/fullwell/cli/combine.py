@@ -47,7 +47,7 @@ def combine(
     memory: Annotated[float, typer.Option("--memory", metavar="GIB", min=0.01, help="Bound on memory [GiB].")] = 1.0,
 ) -> None:
     """Combine frames pixel by pixel, with variance, count and rejections."""
-    from fullwell import measure
+    from fullwell import io, measure
 
     _check(output, files)
     clip = _clip(low, high, centre, spread)
@@ -57,20 +57,13 @@ def combine(
         door.say(f"{len(files)} files -> {output}: {method}")
         return
     made = measure.combine([str(f) for f in files], clip=clip, memory=int(memory * (1 << 30)), workers=door.jobs, **how)
-    write(made, output)
+    io.write_frame(made.to_frame(like=io.read(files[0])), output)
     notes = list(made.notes)
     for note in notes:
         door.note(f"note: {note}")
     rows = [(name, int(n)) for name, n in zip(map(str, files), made.rejected_by_input, strict=True)]
     door.table(("file", "values rejected"), rows, title=f"{len(files)} files -> {output} [{made.unit}]")
     door.give(unit=made.unit, notes=notes, rejected=dict(rows))
-
-
-def write(made: Any, output: Path) -> None:
-    """Write a combination as a frame: image, variance, mask, the count as a component."""
-    from fullwell import io
-
-    io.write_frame(made.to_frame(), output)
 
 
 def _check(output: Path, files: list[Path]) -> None:

@@ -147,6 +147,8 @@ class Door:
         except FullwellError as error:
             self.failures.append({"name": name, "code": error.code, "error": error.problem, "where": error.where})
             print(f"{name}: failed\n{error}", file=sys.stderr)
+        except BrokenPipeError:
+            raise
         except Exception as error:
             import traceback
 

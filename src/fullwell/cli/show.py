@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def describe(path: Path, reader: Reader | None = None) -> dict[str, Any]:
         return _product(path)
     headers = io.read_headers(path)
     out: dict[str, Any] = {"path": str(path), "hdus": [_hdu(h) for h in headers]}
-    if "FWSCHEMA" in headers.primary:
+    if _is_product(headers.primary):
         return out | _product(path)
     try:
         frame = (reader or Reader()).read(path)
@@ -68,16 +69,22 @@ def _hdu(hdu: Any) -> dict[str, Any]:
     return {"index": hdu.index, "name": hdu.name, "shape": shape, "dtype": hdu.dtype, "cards": len(hdu.header)}
 
 
+def _is_product(primary: Mapping[str, Any]) -> bool:
+    """Whether a primary header is that of a calibration product of ours."""
+    kind = str(primary.get("OBSTYPE", "")).upper()
+    return "FWSCHEMA" in primary or f"{kind}_SCHEMA" in primary
+
+
 def _product(path: Path) -> dict[str, Any]:
     from fullwell import io
     from fullwell.products import ImageProduct
 
     product = io.read_product(path)
-    facts: dict[str, Any] = {"kind": product.kind, "schema": product.schema, "id": product.id}
+    facts = {"kind": product.kind, "schema": product.schema, "id": product.id, "unit": getattr(product, "unit", "")}
     table = product.to_table() if hasattr(product, "to_table") else None
     out: dict[str, Any] = {
         "path": str(path),
-        "is": f"combined {product.kind}" if table is None else product.kind,
+        "is": f"calibration product, {product.kind}",
         "product": facts,
         "observation": _observation(product.observation),
         "inputs": list(product.inputs),
@@ -194,7 +201,8 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
     unit = entry.get("unit") or entry.get("product", {}).get("unit", "")
     size = f", {entry['shape'][1]} x {entry['shape'][0]} pixels" if "shape" in entry else ""
     door.say(f"{entry['path']}: {entry['is']}{size}{f', {unit}' if unit else ''}")
-    for key, value in {**entry.get("product", {}), **entry["observation"]}.items():
+    facts = {**entry["observation"], **entry.get("product", {})}
+    for key, value in facts.items():
         shown = significant(value, 10 if key == "mjd" else 5) if isinstance(value, float) else str(value)
         door.say(f"  {key:<18} {shown}")
     if len(entry.get("hdus", ())) > 1:
@@ -217,7 +225,9 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
 
 
 def _inputs(inputs: dict[str, str]) -> str:
-    return ", ".join(f"{role} {name[:8]}" for role, name in inputs.items()) or "-"
+    if len(inputs) > 4:
+        return f"{len(inputs)} inputs"
+    return ", ".join(f"{role} {name[:12]}" for role, name in inputs.items()) or "-"
 
 
 def _size(shape: list[int] | None) -> str:

@@ -1,0 +1,77 @@
+"""The door: tables, JSON, failures, progress."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import typer
+
+from fullwell.base.errors import DataError
+from fullwell.base.progress import progress
+from fullwell.cli.output import Door
+
+
+def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
+    with Door("x") as door:
+        door.table(("name", "n"), [("a", 5), ("b", 12)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-3:] == ["name   n", "a      5", "b     12"]
+
+
+def test_under_json_stdout_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    with Door("x", as_json=True) as door:
+        door.say("not seen")
+        door.table(("a",), [(1,)])
+        door.note("for people")
+        door.give(level=float("nan"))
+    text = capsys.readouterr()
+    assert json.loads(text.out) == {"command": "x", "version": 1, "level": None}
+    assert text.err == "for people\n"
+
+
+def test_quiet_says_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    with Door("x", quiet=True) as door:
+        door.note("a note")
+        with door.guard("a.fits"):
+            raise DataError("no pixel is good")
+    assert capsys.readouterr().err == "a.fits: failed\nFW400: no pixel is good\n"
+
+
+def test_one_failure_does_not_stop_the_others() -> None:
+    seen = []
+    with Door("x") as door:
+        for name in "abc":
+            with door.guard(name):
+                if name == "b":
+                    raise ValueError("odd")
+                seen.append(name)
+    assert seen == ["a", "c"]
+    assert door.failures == [{"name": "b", "code": "ValueError", "error": "odd", "where": None}]
+
+
+def test_fail_fast_stops_with_code_1_and_still_gives_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(typer.Exit) as end, Door("x", as_json=True, fail_fast=True) as door, door.guard("a"):
+        raise DataError("no pixel is good")
+    assert end.value.exit_code == 1
+    assert json.loads(capsys.readouterr().out)["failures"][0]["code"] == "FW400"
+
+
+def test_warnings_of_libraries_are_lines_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    import warnings
+
+    with Door("x"):
+        warnings.warn("odd keyword", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "warning: odd keyword\n"
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    with Door("x"):
+        assert list(progress([1, 2], "work")) == [1, 2]
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with Door("x"):
+        assert list(progress([1, 2], "work")) == [1, 2]
+    assert list(progress([3], "after")) == [3]
