@@ -256,7 +256,19 @@ def _fill(stack: NDArray, p0: int, block: NDArray, count: I8, sentinel: NDArray)
                 if v - v != 0:
                     row[c] = sentinel[0]
                     count[c] -= 1
-    return bad > 0
+    return bool(bad > 0)
+
+
+@kernel
+def _pivots(block: NDArray, count: I8, bad: bool, pivot: F8) -> None:
+    """A middle value of each column, about which moments are taken."""
+    if bad:
+        for c in range(block.shape[1]):
+            pivot[c] = np.float64(block[max(count[c] - 1, 0) // 2, c]) if count[c] else 0.0
+    else:
+        row = block[(block.shape[0] - 1) // 2]
+        for c in range(block.shape[1]):
+            pivot[c] = row[c]
 
 
 @kernel
@@ -368,6 +380,30 @@ def _write(
 
 
 @kernel
+def _limits(
+    stack: NDArray,
+    p0: int,
+    block: NDArray,
+    sorted_: bool,
+    n: I8,
+    lo: I8,
+    hi: I8,
+    lowest: F8,
+    highest: F8,
+    by_input: I8,
+) -> None:
+    """Lowest and highest kept value of each column, and which frames the values outside came from."""
+    for c in range(block.shape[1]):
+        empty = lo[c] == hi[c]
+        lowest[c] = np.inf if empty else np.float64(block[lo[c], c]) if sorted_ else -np.inf
+        highest[c] = -np.inf if empty else np.float64(block[hi[c] - 1, c]) if sorted_ else np.inf
+        if n[c] > hi[c] - lo[c]:
+            for i in range(stack.shape[0]):
+                v = np.float64(stack[i, p0 + c])
+                by_input[i] += 1 if (v < lowest[c] or v > highest[c]) and v - v == 0 else 0
+
+
+@kernel
 def combine_pixels(
     stack: NDArray,
     method: int,
@@ -423,13 +459,7 @@ def combine_pixels(
                 sort_columns(work, first, second)
             else:
                 _push_back(work, n)
-        if bad:
-            for c in range(w):
-                pivot[c] = np.float64(work[max(n[c] - 1, 0) // 2, c]) if n[c] else 0.0
-        else:
-            row = work[(n_frames - 1) // 2]
-            for c in range(w):
-                pivot[c] = row[c]
+        _pivots(work, n, bad, pivot)
         _sums(work, n, not bad, pivot, s1, s2)
         if plain:
             slow[:w] = 0
@@ -444,14 +474,7 @@ def combine_pixels(
         _write(p0, work, method, n, lo, hi, pivot, s1, s2, mean, image, scatter, count, rejected)
         if not (look or hits):
             continue
-        for c in range(w):
-            empty = lo[c] == hi[c]
-            lowest[c] = np.inf if empty else -np.inf if plain else np.float64(work[lo[c], c])
-            highest[c] = -np.inf if empty else np.inf if plain else np.float64(work[hi[c] - 1, c])
-            if n[c] > hi[c] - lo[c]:
-                for i in range(n_frames):
-                    v = np.float64(stack[i, p0 + c])
-                    by_input[i] += 1 if (v < lowest[c] or v > highest[c]) and v - v == 0 else 0
+        _limits(stack, p0, work, not plain, n, lo, hi, lowest, highest, by_input)
         if look:
             weighted = weights.size > 0 and method == MEAN
             _second_look(

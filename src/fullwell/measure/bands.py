@@ -61,7 +61,7 @@ class ArrayBands:
             raise GeometryError(f"an image has two dimensions, this array has {pixels.ndim}", where=name)
         hidden = np.ma.getmask(array)
         self._pixels = pixels
-        self._hidden = None if hidden is np.ma.nomask else hidden
+        self._hidden = None if hidden is np.ma.nomask else np.asarray(hidden)
         self.name, self.unit = name, unit
         self.shape = (int(pixels.shape[0]), int(pixels.shape[1]))
         self.dtype = pixels.dtype

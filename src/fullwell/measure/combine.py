@@ -34,6 +34,7 @@ SAMPLE_PIXELS = 1 << 20
 METHODS = ("clipped", "mean", "median", "min", "max")
 
 Level = Callable[[NDArray[np.float32]], float]
+Numbers = Sequence[float] | NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,9 @@ def combine(
     *,
     method: Literal["clipped", "mean", "median", "min", "max"] = "clipped",
     clip: Clip | str | None = None,
-    weights: Sequence[float] | str | None = None,
-    scale: Sequence[float] | Level | str | None = None,
-    zero: Sequence[float] | Level | str | None = None,
+    weights: Numbers | str | None = None,
+    scale: Numbers | Level | str | None = None,
+    zero: Numbers | Level | str | None = None,
     region: Box | None = None,
     mask_planes: Sequence[str] = BAD_PLANES,
     memory: int = 1 << 30,

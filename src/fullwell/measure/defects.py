@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,22 +34,39 @@ Source = Frame | ImageProduct
 class DefectRules(StepConfig):
     """Thresholds of the search for defects."""
 
-    dark_rate: float = Field(5.0, gt=0, description="hot: more electrons per second above the amplifier's median")
-    bright_sigma: float | None = Field(
-        None, gt=0, description="hot: standard deviations above the median; for darks in adu without a gain 4.8"
+    dark_rate: float = Field(
+        default=5.0, gt=0, description="hot: more electrons per second above the amplifier's median"
     )
-    flat_low: float | None = Field(0.8, gt=0, lt=1, description="cold: below this fraction of the local mean of a flat")
-    flat_sigma: float | None = Field(None, gt=0, description="cold: so many standard deviations below the local mean")
-    flat_high: float | None = Field(1.9, gt=1, description="bright in a flat: above this multiple of the local mean")
-    bias_level: float = Field(1000.0, gt=0, description="bad in a bias: further than this from the median, image unit")
-    column_count: int = Field(50, ge=1, description="a column with so many bad pixels is filled between them")
-    column_gap: int = Field(30, ge=1, description="but not across so many good pixels in a row")
-    full_column: int | None = Field(None, ge=1, description="a column with more bad pixels than this is bad as a whole")
-    edge_rows: int = Field(0, ge=0, description="rows marked bad at the lower and upper edge of the detector")
-    edge_columns: int = Field(0, ge=0, description="columns marked bad at the left and right edge of the detector")
-    fraction: float = Field(0.7, gt=0, le=1, description="part of the inputs of a kind that must agree")
+    bright_sigma: float | None = Field(
+        default=None, gt=0, description="hot: standard deviations above the median; for darks in adu without a gain 4.8"
+    )
+    flat_low: float | None = Field(
+        default=0.8, gt=0, lt=1, description="cold: below this fraction of the local mean of a flat"
+    )
+    flat_sigma: float | None = Field(
+        default=None, gt=0, description="cold: so many standard deviations below the local mean"
+    )
+    flat_high: float | None = Field(
+        default=1.9, gt=1, description="bright in a flat: above this multiple of the local mean"
+    )
+    bias_level: float = Field(
+        default=1000.0, gt=0, description="bad in a bias: further than this from the median, image unit"
+    )
+    column_count: int = Field(default=50, ge=1, description="a column with so many bad pixels is filled between them")
+    column_gap: int = Field(default=30, ge=1, description="but not across so many good pixels in a row")
+    full_column: int | None = Field(
+        default=None, ge=1, description="a column of one half with more bad pixels than this is bad as a whole"
+    )
+    edge_rows: int = Field(default=0, ge=0, description="rows marked bad at the lower and upper edge of the detector")
+    edge_columns: int = Field(
+        default=0, ge=0, description="columns marked bad at the left and right edge of the detector"
+    )
+    fraction: float = Field(default=0.7, gt=0, le=1, description="part of the inputs of a kind that must agree")
     intermittent: float | None = Field(
-        None, gt=0, lt=1, description="also keep pixels bad in this part of the inputs and more, as 'intermittent'"
+        default=None,
+        gt=0,
+        lt=1,
+        description="also keep pixels bad in this part of the inputs and more, as 'intermittent'",
     )
 
 
@@ -191,9 +209,11 @@ def fill_columns(
             out[run[0] : run[-1] + 1, x] = True
             columns[run[0] : run[-1] + 1, x] = True
     if rules.full_column is not None:
-        for x in np.flatnonzero(number > rules.full_column).tolist():
-            out[:, x] = True
-            columns[:, x] = True
+        ends = [0, *splits, bad.shape[0]]
+        for y0, y1 in pairwise(ends):
+            whole = bad[y0:y1].sum(axis=0) > rules.full_column
+            out[y0:y1, whole] = True
+            columns[y0:y1, whole] = True
     return out, columns
 
 
@@ -239,19 +259,20 @@ def build_defects(
     votes["cold"], votes["bright"] = [c for c, _ in seen], [b for _, b in seen]
     classes = {code: merge(v, "fraction", rules.fraction) for code, v in votes.items() if v}
     found = np.any(list(classes.values()), axis=0)
-    filled, columns = fill_columns(found, rules, _splits(first))
+    _, columns = fill_columns(found, rules, _splits(first))
     classes = {"column": columns, **classes}
     if rules.intermittent is not None:
         classes["intermittent"] = np.any(
             [merge(v, "fraction", rules.intermittent) for v in votes.values() if v], axis=0
         )
-    edge = np.ones(filled.shape, bool)
-    edge[rules.edge_rows : edge.shape[0] - rules.edge_rows, rules.edge_columns : edge.shape[1] - rules.edge_columns] = 0
+    ny, nx = first.image.shape
+    edge = np.ones((ny, nx), bool)
+    edge[rules.edge_rows : ny - rules.edge_rows, rules.edge_columns : nx - rules.edge_columns] = False
     classes["edge"] = edge
-    classes["manual"] = Defects(boxes=tuple(b.shifted(-first.box.x0, -first.box.y0) for b in manual)).mask(edge.shape)
+    classes["manual"] = Defects(boxes=tuple(b.shifted(-first.box.x0, -first.box.y0) for b in manual)).mask((ny, nx))
     boxes: list[Box] = []
     codes: list[str] = []
-    taken = np.zeros(filled.shape, bool)
+    taken = np.zeros((ny, nx), bool)
     for code, mask in classes.items():
         own = [b.shifted(first.box.x0, first.box.y0) for b in boxes_of(mask & ~taken)]
         taken |= mask

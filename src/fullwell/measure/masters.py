@@ -21,7 +21,7 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.conductor import Workers
 from fullwell.frames import Frame, bit
-from fullwell.measure.combine import Combined, combine
+from fullwell.measure.combine import BAD_PLANES, Combined, combine
 from fullwell.measure.levels import PERCENTILES, Statistics, amplifier_boxes, amplifier_statistics, statistics
 from fullwell.measure.rejection import Clip
 from fullwell.products import Bias, Dark, Flat
@@ -151,8 +151,8 @@ def _belong(looked: Sequence[_Looked], notes: list[str], unit: str) -> list[_Loo
     if 2 * len(reasons) >= len(looked):
         notes.append(f"{len(reasons)} of {len(looked)} frames differ in level or noise; all are used.")
         return list(looked)
-    for i, reason in sorted(reasons.items()):
-        notes.append(f"Left out {looked[i].name}: {reason}.")
+    for place, reason in sorted(reasons.items()):
+        notes.append(f"Left out {looked[place].name}: {reason}.")
     return [u for i, u in enumerate(looked) if i not in reasons]
 
 
@@ -393,7 +393,7 @@ def build_flat(
     chosen = [u.frame for u in used]
     words = " ".join(f"{f.observation.object} {f.observation.reason} {f.source}" for f in chosen).lower()
     stars = any(w in words for w in SKY_WORDS) if mask_stars is None else mask_stars
-    planes = ("BAD", "SAT", "CR", "NO_DATA", "UNMASKEDNAN")
+    planes: tuple[str, ...] = BAD_PLANES
     if stars and len(chosen) >= 3:
         chosen = _without_stars(chosen, level, notes)
         planes = (*planes, "DETECTED")

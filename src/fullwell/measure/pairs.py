@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -102,6 +102,7 @@ def pair_noise(
     *,
     sigma: float = 5.0,
     edge: int = 0,
+    centre_rows: bool = False,
 ) -> dict[str, Noise]:
     """Read noise of each amplifier from pairs of bias (or short dark) frames.
 
@@ -113,6 +114,9 @@ def pair_noise(
     bias1, bias2 : two frames; or a sequence of pairs; or frames that are paired in order. All assembled alike.
     region : one box, or one per amplifier, in assembled coordinates; None for whole amplifiers.
     sigma : clip of the difference; edge : rows and columns left out along each side of an amplifier.
+    centre_rows : take the mean of each row off the difference (with the factor that one lost degree of freedom per
+        row gives): the noise of a pixel alone, without what the pixels of a row have in common. An overscan value
+        per row puts its own error there, pi/2 R^2/n for a median of n pixels, which the overscan step accounts for.
 
     Returns
     -------
@@ -134,7 +138,11 @@ def pair_noise(
         for a, b in pairs:
             good = a[box].good() & b[box].good()
             difference = a[box].image.array.astype(np.float64) - b[box].image.array
-            found.append(statistics(difference, ~good, sigma=sigma))
+            lost = 1.0
+            if centre_rows:
+                difference, lost = _centred(difference, good, sigma)
+            one = statistics(difference, ~good, sigma=sigma)
+            found.append(replace(one, variance=one.variance * lost, variance_error=one.variance_error * lost))
         count = sum(s.count for s in found)
         if count < SMALLEST * len(pairs) or not all(s.variance > 0 for s in found):
             raise DataError(
@@ -150,6 +158,18 @@ def pair_noise(
     if not out:
         raise DataError("the region has no pixel of any amplifier", remedy="give it in assembled coordinates")
     return out
+
+
+def _centred(
+    difference: NDArray[np.float64], good: NDArray[np.bool_], sigma: float
+) -> tuple[NDArray[np.float64], float]:
+    """The difference without the mean of each row, and the factor that gives its variance back."""
+    first = statistics(difference, ~good, sigma=sigma)
+    use = good & (np.abs(difference - first.median) <= sigma * first.sigma)
+    number = use.sum(axis=1)
+    mean = np.where(use, difference, 0.0).sum(axis=1) / np.maximum(number, 1)
+    rows = np.count_nonzero(number)
+    return difference - mean[:, None], float(number.sum() / max(number.sum() - rows, 1))
 
 
 def _neighbours(difference: NDArray[np.float64], kept: NDArray[np.bool_]) -> tuple[float, float]:

@@ -33,22 +33,25 @@ _SPREADS = {"mad": kernels.MAD, "std": kernels.STD, "iqr": kernels.IQR}
 class Clip(StepConfig):
     """A rule of rejection; the default keeps what lies within 5 sigma of the median, sigma from the MAD, 3 rounds."""
 
-    centre: Literal["median", "mean"] = Field("median", description="what distances are counted from")
+    centre: Literal["median", "mean"] = Field(default="median", description="what distances are counted from")
     spread: Literal["mad", "std", "iqr"] = Field(
-        "mad", description="1.4826 median absolute deviation, standard deviation, or 0.7413 interquartile range"
+        default="mad", description="1.4826 median absolute deviation, standard deviation, or 0.7413 interquartile range"
     )
-    low: float = Field(5.0, gt=0, description="rejected below centre - low * spread")
-    high: float = Field(5.0, gt=0, description="rejected above centre + high * spread")
-    iterations: int = Field(3, ge=0, description="rounds; a pixel ends earlier when nothing more is rejected")
+    low: float = Field(default=5.0, gt=0, description="rejected below centre - low * spread")
+    high: float = Field(default=5.0, gt=0, description="rejected above centre + high * spread")
+    iterations: int = Field(default=3, ge=0, description="rounds; a pixel ends earlier when nothing more is rejected")
     floor: float | None = Field(
-        None, ge=0, description="smallest spread, image unit; by default the 0.289 of one count for integers, else 0"
+        default=None,
+        ge=0,
+        description="smallest spread, image unit; by default the 0.289 of one count for integers, else 0",
     )
-    ddof: Literal[0, 1] = Field(0, description="divisor n - ddof of the standard deviation")
+    ddof: Literal[0, 1] = Field(default=0, description="divisor n - ddof of the standard deviation")
     anew: bool = Field(
-        False, description="from the second round on, limits from mean and standard deviation, for all values again"
+        default=False,
+        description="from the second round on, limits from mean and standard deviation, for all values again",
     )
-    drop_low: int = Field(0, ge=0, description="so many lowest values are dropped before anything else")
-    drop_high: int = Field(0, ge=0, description="so many highest values are dropped before anything else")
+    drop_low: int = Field(default=0, ge=0, description="so many lowest values are dropped before anything else")
+    drop_high: int = Field(default=0, ge=0, description="so many highest values are dropped before anything else")
 
     @classmethod
     def lsst(cls, sigma: float = 3.0, iterations: int = 3) -> Clip:
