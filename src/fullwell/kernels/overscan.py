@@ -165,6 +165,18 @@ def _median(row: F4, lower: np.float32, upper: np.float32, grouped: bool) -> np.
 
 
 @sum_kernel
+def _sums(row: F4, centre: np.float32, below: np.float32, above: np.float32) -> tuple[np.float32, np.float32, int]:
+    """Sums of the deviations from `centre` and of their squares, and how many values lie outside, in one pass."""
+    total, squares, far = np.float32(0.0), np.float32(0.0), np.uint32(0)
+    for c in range(row.size):
+        d = row[c] - centre
+        total += d
+        squares += d * d
+        far += np.uint32(0) if (d <= above) & (d >= -below) else np.uint32(1)
+    return total, squares, int(far)
+
+
+@sum_kernel
 def row_levels(
     image: F4,
     start: I8,
@@ -195,6 +207,14 @@ def row_levels(
     for r in range(image.shape[0]):
         for a in range(start.size):
             values = image[r, start[a] : start[a] + width[a]]
+            bound = clip[min(r, clip.shape[0] - 1), a]
+            if mean and bound < np.float32(0.0) and values.size:
+                total, squares, far = _sums(values, centre[a], below[a], above[a])
+                if far == 0:
+                    shift = total / np.float32(values.size)
+                    level[r, a], used[r, a] = centre[a] + shift, np.float32(values.size)
+                    square[r, a] = max(squares - total * shift, np.float32(0.0))
+                    continue
             if _outside(values, centre[a], below[a], above[a]):
                 m = 0
                 for c in range(values.size):
@@ -206,7 +226,6 @@ def row_levels(
             if values.size == 0:
                 level[r, a], used[r, a], square[r, a] = np.float32(np.nan), np.float32(0), np.float32(0)
                 continue
-            bound = clip[min(r, clip.shape[0] - 1), a]
             lower, upper = np.float32(0), np.float32(0)
             if bound >= np.float32(0.0) or not mean:
                 lower, upper = middle_of(values, grouped, keys)
