@@ -6,6 +6,7 @@ import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -110,3 +111,19 @@ def test_leftovers_of_the_dead_are_swept(tmp_path: Path) -> None:
     assert sweep(tmp_path) == stale
     assert sorted(tmp_path.iterdir()) == sorted([ours, other])
     assert sweep(tmp_path / "none") == []
+
+
+def test_two_writers_of_one_name(tmp_path: Path) -> None:
+    """Each file that appears is one of them, whole; nothing else is left."""
+    path = tmp_path / "a"
+    texts = ["a" * 100_000, "b" * 100_000]
+
+    def repeat(text: str) -> None:
+        for _ in range(20):
+            with atomic_path(path) as temporary:
+                temporary.write_text(text)
+            assert path.read_text() in texts
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(repeat, texts))
+    assert list(tmp_path.iterdir()) == [path]

@@ -140,15 +140,11 @@ def _metadata(file: FitsFile, image: Hdu) -> tuple[dict[str, Any], dict[str, str
         lines = [line for line in text.split("\n") if line and not line.startswith(MARK)]
         merged.pop(key, None)
         if lines:
-            merged[key] = "\n".join(_unmarked(lines) if key == "HISTORY" else lines)
+            merged[key] = "\n".join(lines)
     if "AR_HDU" in file.hdus[0].header:
         merged = {k: v for k, v in merged.items() if not (_ARCHIVE.match(k) and isinstance(v, int))}
     comments = {**file.hdus[0].comments, **image.comments}
     return {k: v for k, v in merged.items() if not _DROP.match(k)}, comments
-
-
-def _unmarked(lines: list[str]) -> list[str]:
-    return [line for line in lines if not line.startswith(MARK)]
 
 
 def _same_shape(plane: Any, image: Any, what: str, where: str) -> None:

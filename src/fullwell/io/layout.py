@@ -201,7 +201,7 @@ def _primary(frame: Frame, header: Mapping[str, Any]) -> Any:
         for role, ident in record.inputs.items():
             values[f"LSST CALIB UUID {role.upper()}"] = ident
     cards = header_of(values, frame.comments)
-    before = [line for line in str(header.get("HISTORY", "")).split("\n") if line and not line.startswith(MARK)]
+    before = [line for line in str(header.get("HISTORY", "")).split("\n") if line]
     for line in [*before, *(MARK + record_line(r) for r in frame.history)]:
         cards.add_history(_ascii(line))
     return fits.PrimaryHDU(header=cards)
