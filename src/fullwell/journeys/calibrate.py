@@ -8,7 +8,7 @@ known, else in adu.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,11 +58,16 @@ class Calibrations:
 
 
 class Desk:
-    """Reads frames and corrects them; keeps the digested calibrations and the threads."""
+    """Reads frames and corrects them; keeps the digested calibrations and the threads.
+
+    `recipe_of` is the recipe that the instrument names: one of a full order also runs the steps that are dormant
+    in the recipes for any camera.
+    """
 
     def __init__(self, options: ReduceOptions, jobs: int = 1) -> None:
         self.options = options
         self.digests = Digests()
+        self.recipe_of = "generic"
         self.workers = Workers(jobs)
 
     def read(self, item: Item) -> Frame:
@@ -82,7 +87,10 @@ class Desk:
         from fullwell.recipes import RECIPES
 
         steps = RECIPES[recipe].steps
-        settings = {k: v for k, v in self.options.settings.items() if k in steps}
+        settings: dict[str, dict[str, Any]] = {}
+        if self.recipe_of == "lsst":
+            settings = {name: {} for name in RECIPES[recipe].dormant}
+        settings.update({k: v for k, v in self.options.settings.items() if k in steps})
         return isr(
             frame,
             products,
@@ -104,10 +112,13 @@ def _keep(frame: Frame) -> dict[str, Any]:
 def calibrate(night: Night, setup: Setup, desk: Desk) -> Calibrations:
     """All calibrations that the frames of `setup` allow."""
     made = Calibrations(setup)
+    desk.recipe_of = next(i.instrument.recipe for i in night.items if Setup.of(i.observation) == setup)
     bias_frames = _corrected(night.of("bias", setup), desk, made, {}, "bias", off=("gain", "variance"))
     noise = _noise(bias_frames, made)
     flats = _flat_frames(night, setup, desk, made, bias_frames)
     made.gain = _gain(night, setup, desk, made, flats, noise)
+    if made.gain is not None and bias_frames:
+        made.gain = _own_noise(made.gain, bias_frames)
     electron = made.gain is not None and np.isfinite(made.gain.gain).all()
     if not electron:
         made.notes.append(
@@ -143,16 +154,46 @@ def _corrected(
     return out
 
 
-def _noise(frames: Sequence[Frame], made: Calibrations) -> dict[str, tuple[float, float]]:
+def _noise(frames: Sequence[Frame], made: Calibrations) -> Mapping[str, tuple[float, float]]:
     """Read noise of each amplifier [adu] and its error from pairs of bias frames of one temperature; {} if none."""
     from fullwell.measure import pair_noise
 
-    pairs = [p for group in _by_temperature(frames) for p in zip(group[::2], group[1::2], strict=False)]
+    pairs = _bias_pairs(frames)
     if not pairs:
         return {}
     noise = pair_noise(pairs)
     made.notes.append(f"Read noise from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of bias frames.")
     return noise
+
+
+def _own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
+    """The gain with the noise of single pixels where an overscan value per row was subtracted.
+
+    The gain itself needs the noise of the frames as they are, which holds the error of that value; the variance of
+    a pixel gets that error from the overscan step, so that here it must not be counted again.
+    """
+    from fullwell.measure import pair_noise
+
+    record = frames[0].last("overscan_serial")
+    pairs = _bias_pairs(frames)
+    if not pairs or record is None or record.state != "done" or "per_row" not in str(record.config.get("method")):
+        return gain
+    own = pair_noise(pairs, centre_rows=True)
+    value = np.array([own[name].value for name in gain.amps])
+    error = np.array([own[name].error for name in gain.amps])
+    spread = np.nan_to_num(gain.gain_error)
+    return replace(
+        gain,
+        read_noise=gain.gain * value,
+        read_noise_error=np.hypot(gain.gain * error, value * spread),
+        read_noise_adu=value,
+        id="",
+    )
+
+
+def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
+    """Successive frames of one temperature, each in one pair."""
+    return [p for group in _by_temperature(frames) for p in zip(group[::2], group[1::2], strict=False)]
 
 
 def _by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -190,7 +231,7 @@ def _gain(
     desk: Desk,
     made: Calibrations,
     flats: Sequence[Frame],
-    noise: dict[str, tuple[float, float]],
+    noise: Mapping[str, tuple[float, float]],
 ) -> Gain | None:
     """By option, else measured from pairs, else from the header with a note, else the camera's, else none."""
     from fullwell.measure import pair_gain
@@ -234,7 +275,7 @@ def _gain(
 
 def _points(pairs: Sequence[tuple[Frame, Frame]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Amplifier -> (means [adu], variances of one image [adu2]) of the pairs, for the figure."""
-    from fullwell.measure import pair_point
+    from fullwell.measure.pairs import pair_point
 
     detector = pairs[0][0].detector
     assert detector is not None

@@ -80,14 +80,22 @@ FLAT = (
 )
 """Frames that become a combined flat; also what a photon transfer measurement takes in electron."""
 
-_OPTIONAL = {"dither": {"mode": "none"}}
+_NO_DITHER = {"dither": {"mode": "none"}}
+_DORMANT = ("overscan_parallel",)
+"""A few rows of parallel overscan know a column to a fraction of the read noise only, and all columns of a frame
+share the error of those rows. It is worth its noise where columns are known to drift."""
+
+
+def _generic(name: str, steps: tuple[str, ...], about: str) -> Recipe:
+    return Recipe(name, steps, strict=False, settings=_NO_DITHER, dormant=_DORMANT, about=about)
+
 
 for _recipe in (
-    Recipe("lsst", LSST, True, {}, "A multi-amplifier CCD with all its calibrations; a missing one is an error."),
-    Recipe("generic", GENERIC, False, _OPTIONAL, "Any camera: the steps for which there are products."),
-    Recipe("bootstrap", BOOTSTRAP, False, {}, "Before any gain is known: adu, no variance."),
-    Recipe("bias", BIAS, False, _OPTIONAL, "Frames that become a combined bias."),
-    Recipe("dark", DARK, False, _OPTIONAL, "Frames that become a combined dark."),
-    Recipe("flat", FLAT, False, _OPTIONAL, "Frames that become a combined flat."),
+    Recipe("lsst", LSST, about="A multi-amplifier CCD with all its calibrations; a missing one is an error."),
+    Recipe("bootstrap", BOOTSTRAP, strict=False, about="Before any gain is known: adu, no variance."),
+    _generic("generic", GENERIC, "Any camera: the steps for which there are products."),
+    _generic("bias", BIAS, "Frames that become a combined bias."),
+    _generic("dark", DARK, "Frames that become a combined dark."),
+    _generic("flat", FLAT, "Frames that become a combined flat."),
 ):
     RECIPES.add(_recipe.name, _recipe)

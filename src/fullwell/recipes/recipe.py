@@ -27,6 +27,7 @@ class Recipe:
     steps : names of steps, in the order in which they run.
     strict : True where a missing product is an error; False where the step is left out and the history says so.
     settings : step -> settings that differ from the step's own defaults.
+    dormant : steps that run only where the user gives settings for them.
     about : a sentence for users.
     """
 
@@ -34,6 +35,7 @@ class Recipe:
     steps: tuple[str, ...]
     strict: bool = True
     settings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    dormant: tuple[str, ...] = ()
     about: str = ""
 
 

@@ -127,6 +127,8 @@ def plan(
         item = Planned(step, cfg, product)
         if step.name not in kept:
             item.state, item.note = "off", "switched off"
+        elif step.name in order.dormant and step.name not in settings:
+            item.state, item.note = "off", "this recipe runs it only where settings are given for it"
         elif step.area == "raw" and not frame.raw:
             item.state, item.note = "left out", "the frame is already assembled"
         elif step.needs and product is None and not step.optional:
