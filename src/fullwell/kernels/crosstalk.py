@@ -73,7 +73,7 @@ def _flag(x: F4, median: np.float32, threshold: np.float32, bits: U4, value: int
     if count:
         for c in range(x.size):
             bits[c] |= b if abs(x[c] - median) >= threshold else np.uint32(0)
-    return count
+    return int(count)
 
 
 @kernel

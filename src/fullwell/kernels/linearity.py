@@ -34,6 +34,16 @@ ROUNDS = 60
 
 
 @kernel
+def _interval(u: float, x: F4, hint: I8, per_bin: np.float32) -> int:
+    """The interval k with x_k <= u < x_k+1, for x_0 <= u < x_last."""
+    bin_of = int((u - x[0]) * per_bin)
+    k = int(hint[bin_of if bin_of < hint.size else hint.size - 1])
+    while k < x.size - 2 and u >= x[k + 1]:
+        k += 1
+    return k
+
+
+@kernel
 def _cubic(u: float, x: F4, c: F4, hint: I8, per_bin: np.float32) -> tuple[np.float32, np.float32]:
     """A(u) and dA/du; outside the nodes the value at the end, with slope 0."""
     last = x.size - 1
@@ -42,9 +52,7 @@ def _cubic(u: float, x: F4, c: F4, hint: I8, per_bin: np.float32) -> tuple[np.fl
     if u >= x[last]:
         k = last - 1
         return c[k, 0] + c[k, 1] + c[k, 2] + c[k, 3], np.float32(0.0)
-    k = hint[min(np.int64((u - x[0]) * per_bin), hint.size - 1)]
-    while k < last - 1 and u >= x[k + 1]:
-        k += 1
+    k = _interval(u, x, hint, per_bin)
     h = x[k + 1] - x[k]
     t = np.float32((u - x[k]) / h)
     value = c[k, 0] + t * (c[k, 1] + t * (c[k, 2] + t * c[k, 3]))
@@ -71,14 +79,15 @@ def spline_slopes(image: F4, start: I8, width: I8, gain: F4, x: F4, c: F4, hint:
     """slope *= 1 - dA/du at image / gain."""
     for a in range(start.size):
         inverse = np.float32(1.0) / gain[a]
-        per_bin = np.float32(hint.shape[1]) / (x[a, x.shape[1] - 1] - x[a, 0])
+        xa, ca, ha = x[a], c[a], hint[a]
+        per_bin = np.float32(ha.size) / (xa[xa.size - 1] - xa[0])
         for r in range(image.shape[0]):
             row = image[r, start[a] : start[a] + width[a]]
             out = slope[r, start[a] : start[a] + width[a]]
             for i in range(row.size):
                 u = row[i] * inverse
                 if u == u:
-                    out[i] *= np.float32(1.0) - _cubic(u, x[a], c[a], hint[a], per_bin)[1]
+                    out[i] *= np.float32(1.0) - _cubic(u, xa, ca, ha, per_bin)[1]
 
 
 @kernel
@@ -87,7 +96,8 @@ def solve_spline(image: F4, start: I8, width: I8, gain: F4, x: F4, c: F4, hint: 
     failed = 0
     for a in range(start.size):
         g = np.float64(gain[a])
-        per_bin = np.float32(hint.shape[1]) / (x[a, x.shape[1] - 1] - x[a, 0])
+        xa, ca, ha = x[a], c[a], hint[a]
+        per_bin = np.float32(ha.size) / (xa[xa.size - 1] - xa[0])
         for r in range(image.shape[0]):
             row = image[r, start[a] : start[a] + width[a]]
             for i in range(row.size):
@@ -96,7 +106,7 @@ def solve_spline(image: F4, start: I8, width: I8, gain: F4, x: F4, c: F4, hint: 
                     continue
                 u, done = want, False
                 for _ in range(ROUNDS):
-                    value, slope = _cubic(u, x[a], c[a], hint[a], per_bin)
+                    value, slope = _cubic(u, xa, ca, ha, per_bin)
                     if slope >= np.float32(1.0):
                         break
                     move = (u - value - want) / (1.0 - slope)
@@ -104,7 +114,7 @@ def solve_spline(image: F4, start: I8, width: I8, gain: F4, x: F4, c: F4, hint: 
                     if abs(move) <= 1e-8 * max(abs(u), 1.0):
                         done = True
                         break
-                if not done and abs(u - np.float64(_cubic(u, x[a], c[a], hint[a], per_bin)[0]) - want) > 1e-6 * max(
+                if not done and abs(u - np.float64(_cubic(u, xa, ca, ha, per_bin)[0]) - want) > 1e-6 * max(
                     abs(want), 1.0
                 ):
                     failed += 1
