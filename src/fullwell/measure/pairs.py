@@ -28,13 +28,15 @@ from fullwell.base.errors import DataError, UsageError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.frames import Frame
-from fullwell.measure.levels import amplifier_boxes, statistics
+from fullwell.measure.levels import Statistics, amplifier_boxes, clip_factor, statistics
 from fullwell.products import Gain
 
 __all__ = ["Noise", "PairPoint", "match_pairs", "pair_gain", "pair_noise", "pair_point"]
 
 Pair = tuple[Frame, Frame]
 SMALLEST = 100
+CHI2_MEDIAN = 0.454936423119572
+"""Median of chi-square with one degree of freedom."""
 
 
 class Noise(NamedTuple):
@@ -214,8 +216,10 @@ def pair_point(
     if not (math.isfinite(k) and k > 0):
         return PairPoint(nan, nan, k, nan, nan, nan, nan, nan, nan, int(good.sum()), 0)
     difference = f1 - k * f2
-    found = statistics(difference, ~good, sigma=sigma)
-    kept = good & (np.abs(difference - found.mean) <= sigma * found.sigma)
+    kept, expected = _unhit(difference, f1 + k * k * f2, (1 + k * k) * noise**2, good, sigma)
+    if int(kept.sum()) < SMALLEST:
+        return PairPoint(nan, nan, k, nan, nan, nan, nan, nan, nan, int(kept.sum()), 0)
+    found = _moments(difference[kept], sigma)
     m1, m2 = float(f1[kept].mean()), float(f2[kept].mean())
     shot = found.variance - (1 + k * k) * noise**2
     light = m1 + k * k * m2
@@ -224,11 +228,44 @@ def pair_point(
         gain = light / shot
         from_noise = (1 + k * k) * 2 * noise * noise_error
         error = gain * math.hypot(found.variance_error, from_noise) / shot
-    correlation, correlation_error = _neighbours(difference - found.mean, kept)
+    scaled = np.divide(difference - found.mean, np.sqrt(expected), out=np.zeros_like(difference), where=expected > 0)
+    correlation, correlation_error = _neighbours(scaled, kept)
     return PairPoint(
         m1, m2, k, found.variance, found.variance_error, gain, error, correlation, correlation_error,
-        found.count, found.rejected,
+        found.count, int(good.sum()) - found.count,
     )  # fmt: skip
+
+
+def _unhit(
+    difference: NDArray[np.float64], light: NDArray[np.float64], noise: float, good: NDArray[np.bool_], sigma: float
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Pixels whose difference is within `sigma` of what their own light allows, and that expected variance.
+
+    The clip is on the difference in units of its own spread: where the light is not uniform (a spectrum, a
+    vignetted field) one clip for all would cut the wings of the bright pixels and make the gain too large. Given
+    the sum of the two counts the difference is symmetric about zero, so that this clip does not favour a value.
+    """
+    flat = light[good]
+    lit = flat > max(4.0 * noise, 0.0)
+    squared = difference[good] ** 2
+    slope = float(np.median((squared[lit] - noise) / flat[lit])) / CHI2_MEDIAN if lit.sum() >= SMALLEST else 0.0
+    expected = np.maximum(light, 0.0) * max(slope, 0.0) + noise
+    if slope <= 0:
+        expected = np.full_like(light, max(statistics(difference, ~good, sigma=sigma).variance, 0.0))
+    scaled = np.divide(difference, np.sqrt(expected), out=np.zeros_like(difference), where=expected > 0)
+    spread = statistics(scaled, ~good, sigma=sigma)
+    return good & (expected > 0) & (np.abs(scaled - spread.mean) <= sigma * spread.sigma), expected
+
+
+def _moments(values: NDArray[np.float64], sigma: float) -> Statistics:
+    """Mean, variance (corrected for a clip at `sigma`) and its error from the fourth moment."""
+    n = values.size
+    mean = float(values.mean())
+    second = (values - mean) ** 2
+    factor = clip_factor(sigma) if math.isfinite(sigma) else 1.0
+    variance = float(second.sum()) / (n - 1) / factor
+    error = math.sqrt(max(float((second**2).mean()) - float(second.mean()) ** 2, 0.0) / n) / factor
+    return Statistics(mean=mean, variance=variance, variance_error=error, sigma=math.sqrt(variance), count=n)
 
 
 def match_pairs(flats: Sequence[Frame], mismatch: float = 0.02) -> list[Pair]:
