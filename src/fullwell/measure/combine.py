@@ -30,6 +30,7 @@ __all__ = ["BAD_PLANES", "Combined", "combine"]
 
 BAD_PLANES = ("BAD", "SAT", "CR", "NO_DATA", "UNMASKEDNAN")
 BAND_BYTES = 6 << 20
+FIXED_BYTES = 3 << 20
 SAMPLE_PIXELS = 1 << 20
 METHODS = ("clipped", "mean", "median", "min", "max")
 
@@ -284,12 +285,12 @@ class _Job:
         ny, nx = self.shape
         n = len(self.readers)
         per_pixel = 4 + 4 + 2 + 2 + 4 + (4 if self.propagate else 0) + (-(-n // 8) if self.keep else 0)
-        pixel = n * (2 if self.native else 4) + (4 * n if self.propagate else 0) + (1 if self.masked else 0) + 8
+        pixel = n * (2 if self.native else 4) + (4 * n if self.propagate else 0) + (1 if self.masked else 0) + 32
         lanes = 260 * n * 4 + 260 * 200
-        left = self.memory - per_pixel * nx * ny - threads * lanes
+        left = self.memory - per_pixel * nx * ny - threads * lanes - FIXED_BYTES
         rows = int(left // (threads * pixel * nx))
         if rows < 1:
-            need = per_pixel * nx * ny + threads * (lanes + pixel * nx)
+            need = FIXED_BYTES + per_pixel * nx * ny + threads * (lanes + pixel * nx)
             raise ConfigError(
                 f"{self.memory} bytes of memory are too few: {n} frames of {ny} x {nx} pixels need {need}",
                 remedy="raise the memory, use fewer workers, or keep no rejections",

@@ -99,7 +99,7 @@ def _parts(plane: _Plane) -> list[tuple[str, tuple[slice, slice]]]:
 
 
 def _local_level(values: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Median of tiles of about 32 x 32 pixels, interpolated linearly between their centres; same shape as `values`."""
+    """Median of tiles of about 32 x 32 pixels, linear between and beyond their centres; same shape as `values`."""
     from scipy.ndimage import map_coordinates
 
     ny, nx = max(1, values.shape[0] // TILE), max(1, values.shape[1] // TILE)
@@ -112,8 +112,12 @@ def _local_level(values: NDArray[np.float64], good: NDArray[np.bool_]) -> NDArra
             part = np.s_[ys[j] : ys[j + 1], xs[i] : xs[i + 1]]
             if good[part].any():
                 tiles[j, i] = np.median(values[part][good[part]])
-    y = (np.arange(values.shape[0]) + 0.5) * ny / values.shape[0] - 0.5
-    x = (np.arange(values.shape[1]) + 0.5) * nx / values.shape[1] - 0.5
+    for axis in (0, 1):
+        pad = [(1, 1) if a == axis else (0, 0) for a in (0, 1)]
+        odd = tiles.shape[axis] > 1
+        tiles = np.pad(tiles, pad, mode="reflect", reflect_type="odd") if odd else np.pad(tiles, pad, mode="edge")
+    y = (np.arange(values.shape[0]) + 0.5) * ny / values.shape[0] + 0.5
+    x = (np.arange(values.shape[1]) + 0.5) * nx / values.shape[1] + 0.5
     return np.asarray(map_coordinates(tiles, np.meshgrid(y, x, indexing="ij"), order=1, mode="nearest"))
 
 

@@ -210,7 +210,7 @@ def factors(n: int, method: str, clip: Clip) -> tuple[float, float]:
         return 1.0, 1.0
     if kind == "median" and clip.idle:
         return median_factor(n), median_factor(n)
-    batch = max(1024, 262_144 // n)
+    batch = max(512, 65_536 // n)
     batches = max(4, min(400_000, 1_500_000 // n) // batch)
     rng = np.random.default_rng(20260101 + n)
     own = clip.model_copy(update={"floor": 0.0})
