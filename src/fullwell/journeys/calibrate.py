@@ -155,15 +155,40 @@ def _corrected(
 
 
 def _noise(frames: Sequence[Frame], made: Calibrations) -> Mapping[str, tuple[float, float]]:
-    """Read noise of each amplifier [adu] and its error from pairs of bias frames of one temperature; {} if none."""
+    """Read noise of each amplifier [adu] and its error, from pairs of bias frames of one temperature; {} if none.
+
+    A single bias frame gives the scatter between neighbours of a row, which holds its fixed pattern too.
+    """
     from fullwell.measure import pair_noise
 
     pairs = _bias_pairs(frames)
-    if not pairs:
+    if pairs:
+        made.notes.append(f"Read noise from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of bias frames.")
+        return pair_noise(pairs)
+    if not frames:
         return {}
-    noise = pair_noise(pairs)
-    made.notes.append(f"Read noise from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of bias frames.")
-    return noise
+    made.notes.append(
+        "Read noise from the scatter between neighbours in one bias frame: an upper limit, since it holds the fixed "
+        "pattern. Two bias frames would give it without."
+    )
+    return _single_noise(frames[0])
+
+
+def _single_noise(frame: Frame) -> Mapping[str, tuple[float, float]]:
+    from fullwell.measure import statistics
+
+    out = {}
+    detector = frame.detector
+    assert detector is not None
+    for amp in detector:
+        part = frame[amp.trimmed]
+        good = part.good()
+        step = np.diff(part.image.array.astype(float), axis=1)
+        found = statistics(step, ~(good[:, 1:] & good[:, :-1]))
+        value = found.sigma / math.sqrt(2)
+        # neighbouring steps share a pixel: their variances are correlated by 1/4, which adds half to the variance
+        out[amp.name] = (value, value * math.sqrt(1.5) / math.sqrt(2 * max(found.count, 1)))
+    return out
 
 
 def _own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:

@@ -80,7 +80,8 @@ FLAT = (
 )
 """Frames that become a combined flat; also what a photon transfer measurement takes in electron."""
 
-_NO_DITHER = {"dither": {"mode": "none"}}
+_NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}
+"""Read noise measured on the counts of the camera holds the 1/12 adu**2 of their rounding already."""
 _DORMANT = ("overscan_parallel",)
 """A few rows of parallel overscan know a column to a fraction of the read noise only, and all columns of a frame
 share the error of those rows. It is worth its noise where columns are known to drift."""

@@ -140,6 +140,8 @@ def plan(
                     f"what has no product (given: {', '.join(sorted(products)) or 'none'})",
                 )
             item.state, item.note = "left out", f"no {step.needs} was given"
+        elif step.name == "gain" and isinstance(product, Gain) and not (product.gain > 0).any():
+            item.state, item.note = "left out", "the gain is not known"
         elif step.unit not in ("any", unit):
             item.state, item.note = "left out", f"it takes {step.unit}, the frame is in {unit}"
         if item.state == "done":
