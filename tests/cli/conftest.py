@@ -50,6 +50,9 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("night")
     for seed, scene in enumerate(("bias", "dark", "flat", "science"), 1):
         count = "2" if scene == "science" else "4"
-        call = ["simulate", scene, "-o", folder / scene, "--count", count, "--seed", 100 * seed, "-q", "--json"]
+        if scene == "dark":
+            (folder / "dark.toml").write_text('kind = "dark"\ntime = 120\n')
+        name = folder / "dark.toml" if scene == "dark" else scene
+        call = ["simulate", name, "-o", folder / scene, "--count", count, "--seed", 100 * seed, "-q", "--json"]
         assert main([str(c) for c in call]) == 0
     return folder

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from threading import RLock
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -27,6 +29,7 @@ __all__ = [
     "STYLE",
     "limits",
     "sheet",
+    "style",
     "styled",
     "thinned",
 ]
@@ -43,17 +46,29 @@ BLUE, RED, GREEN, PINK, ORANGE, SKY, BLACK = COLOURS = (
 """The colours of the style file by name: a name such as "C1" would be looked up after the style is gone."""
 
 STYLE = Path(__file__).with_name("fullwell.mplstyle")
+_LOCK = RLock()
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@contextmanager
+def style(**more: Any) -> Iterator[None]:
+    """Our style, with Matplotlib settings `more` on top, for the duration of a ``with`` block.
+
+    Matplotlib keeps its settings for the whole process, so one thread draws at a time; the caller's settings
+    come back afterwards.
+    """
+    import matplotlib as mpl
+
+    with _LOCK, mpl.rc_context({**mpl.rc_params_from_file(STYLE, use_default_template=True), **more}):
+        yield
+
+
 def styled(function: F) -> F:
-    """Decorator: draw under our style, whatever the caller's Matplotlib settings; they are not changed."""
+    """Decorator: draw under our style."""
 
     @wraps(function)
     def drawn(*args: Any, **kwargs: Any) -> Any:
-        import matplotlib as mpl
-
-        with mpl.rc_context(mpl.rc_params_from_file(STYLE, use_default_template=True)):
+        with style():
             return function(*args, **kwargs)
 
     return drawn  # type: ignore[return-value]

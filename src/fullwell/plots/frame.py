@@ -116,7 +116,7 @@ def _borders(ax: Axes, detector: Detector, raw: bool) -> None:
                 amp.name,
                 ha="center",
                 va="center",
-                fontsize=8,
+                fontsize=9,
                 color="white",
-                path_effects=[withStroke(linewidth=2, foreground="black")],
+                path_effects=[withStroke(linewidth=1.6, foreground="black")],
             )

@@ -1,4 +1,4 @@
-"""Figures as part of a page: drawn by the registry, SVG where they are lines, PNG where they hold pixels."""
+"""Figures as part of a page: drawn by the registry, SVG where they are lines, WebP where they hold pixels."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def embedded(kind: str, name: str, thing: Any, options: Mapping[str, Any]) -> di
 
 def data_uri(drawn: Any) -> str:
     """A Matplotlib figure as a data URI; the same figure gives the same text every time."""
-    import matplotlib as mpl
+    from fullwell.plots.canvas import style
 
     picture = any(ax.images for ax in drawn.axes)
     buffer = io.BytesIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fullwell"}):
+    with style(**{"svg.fonttype": "none", "svg.hashsalt": "fullwell"}):
         if picture:
-            drawn.savefig(buffer, format="png", dpi=150, metadata={"Software": None})
+            drawn.savefig(buffer, format="webp", dpi=130, pil_kwargs={"quality": 80, "method": 4})
         else:
             drawn.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    kind = "image/png" if picture else "image/svg+xml"
+    kind = "image/webp" if picture else "image/svg+xml"
     return f"data:{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
