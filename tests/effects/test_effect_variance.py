@@ -7,8 +7,9 @@ import pytest
 
 from fullwell.conductor import Block, Buffers, Exposure, Layout
 from fullwell.conductor.verbs import plain_detector
-from fullwell.effects import bias, dark, flat, variance
+from fullwell.effects import assembly, bias, dark, flat, linearity, variance
 from fullwell.frames import Frame
+from fullwell.products import Linearity
 
 SHAPE = (1, 4)
 
@@ -89,3 +90,19 @@ class _Rows:
 
     def __init__(self, exposure: Exposure) -> None:
         self.exposure = exposure
+
+
+def test_parts_made_before_assembly_are_trimmed_with_the_image(quad) -> None:
+    detector = quad(gain=(1.0,) * 4, read_noise=(5.0,) * 4)
+    exposure = Exposure(detector, gain=np.ones(4), read_noise=np.full(4, 5.0), keep_components=True)
+    layout = Layout(detector)
+    block = Block(exposure, layout, 0, 6, Buffers())
+    block.image[:] = 10000.0 * (np.arange(layout.columns) % 8)
+    curves = linearity.digest(Linearity.same(detector.names, "Squared", [1e-6]), layout, exposure)
+    linearity.remove_block(block, curves, linearity.LinearityConfig())
+    assembly.remove_block(block, None, assembly.AssembleConfig())
+    # Slope 1 + 2e-6 v, v = 10000 for the first data column, 50000 for the last.
+    slope = 1 + 2e-6 * np.tile(10000.0 * np.arange(1, 6), 4)
+    want = np.broadcast_to((slope**2 - 1) * 25, (6, 20))
+    np.testing.assert_allclose(block.components["linearity"], want, rtol=1e-4)
+    np.testing.assert_allclose(block.variance, want, rtol=1e-4)
