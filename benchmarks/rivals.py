@@ -77,32 +77,45 @@ def ccdproc_amps(scene: Scene, made: dict[str, Any], raw: np.ndarray | None = No
     return out
 
 
-def ccd_process(scene: Scene, made: dict[str, Any]) -> list[Any]:
-    """ccdproc's single call with errors, by amplifier."""
-    import ccdproc
-    from astropy import units as u
+def whole(scene: Scene) -> tuple[Any, dict[str, Any]]:
+    """The same pixels as one frame of one amplifier, rows of eight segments with one overscan, and its masters."""
     from astropy.nddata import CCDData
 
-    h, out = scene.height, []
+    h, data = scene.height, slice(PRESCAN, PRESCAN + WIDTH)
+    halves = []
+    for first in (0, 8):
+        parts = [scene.raw[i, :h, data] for i in range(first, first + 8)]
+        halves.append(np.hstack([*parts, scene.raw[first, :h, PRESCAN + WIDTH :]]))
+    image = np.vstack(halves).astype(np.float32)
+    made = {}
+    for name, unit in (("bias", "adu"), ("dark", "adu"), ("flat", "")):
+        pixels = scene.products[name].image * (TIME if name == "dark" else 1)
+        made[name] = CCDData(pixels, unit=unit, header={"EXPTIME": TIME})
+    return CCDData(image, unit="adu", header={"EXPTIME": TIME}), made
+
+
+def ccd_process(frame: Any, made: dict[str, Any]) -> Any:
+    """ccdproc's single call, with errors, on one whole frame."""
+    import ccdproc
+    from astropy import units as u
+
+    ny, nx = frame.shape
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for i, segment in enumerate(scene.raw):
-            ccd = CCDData(segment[:h].astype(np.float32), unit="adu", header={"EXPTIME": TIME})
-            done = ccdproc.ccd_process(
-                ccd,
-                oscan=f"[{PRESCAN + WIDTH + SKIP + 1}:{COLUMNS - SKIP},1:{h}]",
-                trim=f"[{PRESCAN + 1}:{PRESCAN + WIDTH},1:{h}]",
-                error=True,
-                gain=GAIN * u.electron / u.adu,
-                readnoise=NOISE * u.electron,
-                master_bias=made["bias"][i],
-                dark_frame=made["dark"][i],
-                master_flat=made["flat"][i],
-                exposure_key="EXPTIME",
-                exposure_unit=u.s,
-            )
-            out.append(done)
-    return out
+        return ccdproc.ccd_process(
+            frame,
+            oscan=f"[{8 * WIDTH + SKIP + 1}:{nx - SKIP},1:{ny}]",
+            trim=f"[1:{8 * WIDTH},1:{ny}]",
+            error=True,
+            gain=GAIN * u.electron / u.adu,
+            readnoise=NOISE * u.electron,
+            master_bias=made["bias"],
+            dark_frame=made["dark"],
+            master_flat=made["flat"],
+            exposure_key="EXPTIME",
+            exposure_unit=u.s,
+            gain_corrected=False,
+        )
 
 
 def numpy_file(scene: Scene, source: Path, target: Path) -> None:

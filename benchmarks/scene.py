@@ -16,7 +16,7 @@ from fullwell.conductor.placement import Placement
 from fullwell.conductor.store import ArraySource, Source
 from fullwell.frames import Observation
 from fullwell.kernels import transfer
-from fullwell.products import Bias, Dark, Defects, Flat, Gain, Linearity, Product
+from fullwell.products import Bias, Crosstalk, Dark, Defects, Flat, Gain, Linearity, Product
 
 COLUMNS, PRESCAN, WIDTH = 576, 3, 509
 ROWS, HEIGHT = 2048, 2000
@@ -104,6 +104,7 @@ class Scene:
                 coefficients=tuple(np.array([SQUARE * GAIN, CUBE * GAIN**2]) for _ in names),
                 id="linearity",
             ),
+            "crosstalk": Crosstalk(amps=names, coefficients=rng.normal(0, 1e-4, (AMPS, AMPS)), unit="electron"),
         }
 
     def exposure(self) -> Exposure:
