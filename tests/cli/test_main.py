@@ -100,6 +100,14 @@ def test_an_interrupt_is_130(run, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run("explain", "dark").code == 130
 
 
+def test_an_interrupt_outside_of_a_command_is_130_too(run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(*args: object, **more: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fullwell.cli.main.LazyGroup.main", interrupted)
+    assert run("steps").code == 130
+
+
 def test_an_error_of_the_system_names_the_file(run, monkeypatch: pytest.MonkeyPatch) -> None:
     _command(monkeypatch, PermissionError(13, "Permission denied", "/root/x"))
     done = run("explain", "dark")

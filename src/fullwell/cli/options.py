@@ -67,15 +67,15 @@ def _table(ctx: typer.Context, path: Path) -> dict[str, Any]:
     known = {max(p.opts, key=len).lstrip("-").replace("-", "_"): p.name for p in ctx.command.params}
     out: dict[str, Any] = {}
     for key, value in table.items():
-        name = known.get(key.replace("-", "_"))
-        if name is None or name == "config":
+        found = known.get(key.replace("-", "_"))
+        if found is None or found == "config":
             near = difflib.get_close_matches(key, known, n=1)
             raise ConfigError(
                 f"unknown option '{key}' of '{' '.join(names)}'",
                 where=f"{path}, table [{'.'.join(names)}]",
                 remedy=f"did you mean '{near[0]}'?" if near else f"see 'fullwell {' '.join(names)} --help'",
             )
-        out[name] = _flat(value) if name == "sets" else value
+        out[found] = _flat(value) if found == "sets" else value
     return out
 
 

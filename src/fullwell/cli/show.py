@@ -22,6 +22,8 @@ app = typer.Typer(add_completion=False)
 
 SAMPLE = 200_000
 """Pixels looked at in each region: a median of so many is good to 0.3 % of the noise."""
+MANY = 32
+"""HDUs that are listed for people."""
 TICKS = "▁▂▃▄▅▆▇█"
 
 
@@ -207,7 +209,9 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
         door.say(f"  {key:<18} {shown}")
     if len(entry.get("hdus", ())) > 1:
         rows = [[h["index"], h["name"] or "-", h["dtype"] or "-", _size(h["shape"]), h["cards"]] for h in entry["hdus"]]
-        door.table(("HDU", "name", "type", "size", "cards"), rows)
+        door.table(("HDU", "name", "type", "size", "cards"), rows[:MANY])
+        if len(rows) > MANY:
+            door.say(f"and {len(rows) - MANY} more HDUs; --json lists all")
     if "levels" in entry:
         columns = ("amplifier", "data", "scatter", "overscan", "noise", "profile along y")
         door.table(columns, [_level_row(row) for row in entry["levels"]], title=f"Levels{f' [{unit}]' if unit else ''}")

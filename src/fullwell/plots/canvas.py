@@ -59,7 +59,9 @@ def style(**more: Any) -> Iterator[None]:
     """
     import matplotlib as mpl
 
-    with _LOCK, mpl.rc_context({**mpl.rc_params_from_file(STYLE, use_default_template=True), **more}):
+    settings: Any = dict(mpl.rc_params_from_file(STYLE, use_default_template=True))
+    settings.update(more)
+    with _LOCK, mpl.rc_context(settings):
         yield
 
 
