@@ -248,3 +248,44 @@ def test_errors_name_the_files():
     with pytest.raises(DataError, match="nothing to scale by") as caught:
         combine([big, frame(-3, source="dark.fits")], scale="median")
     assert caught.value.where == "dark.fits"
+
+
+@pytest.mark.parametrize("dtype", [np.int16, np.int32, np.uint8, np.float64])
+def test_files_of_other_types(tmp_path, dtype):
+    rng = np.random.default_rng(10)
+    arrays = [rng.integers(0, 120, (9, 11)).astype(dtype) for _ in range(4)]
+    for i, a in enumerate(arrays):
+        fits.writeto(tmp_path / f"{i}.fits", a)
+    out = combine(sorted(tmp_path.glob("*.fits")), method="mean")
+    np.testing.assert_allclose(out.image, np.mean(arrays, axis=0), rtol=1e-6)
+
+
+def test_scaled_and_blank_pixels_are_read_by_the_general_reader(tmp_path):
+    hdu = fits.PrimaryHDU(np.array([[1, 2, -99]], np.int16))
+    hdu.header["BLANK"] = -99
+    for i in range(3):
+        hdu.writeto(tmp_path / f"{i}.fits")
+    out = combine(sorted(tmp_path.glob("*.fits")), method="mean")
+    assert out.image[0, :2].tolist() == [1, 2] and np.isnan(out.image[0, 2]) and out.count[0, 2] == 0
+
+
+def test_one_and_two_frames():
+    one = combine([frame(7)])
+    assert (one.image == 7).all() and np.isnan(one.variance).all() and (one.count == 1).all()
+    two = combine([frame(6), frame(8)])
+    assert (two.image == 7).all() and (two.variance == 1).all()
+
+
+def test_many_frames():
+    rng = np.random.default_rng(11)
+    stack = [rng.normal(3, 1, (2, 70)).astype(np.float32) for _ in range(300)]
+    out = combine(stack, method="median")
+    np.testing.assert_allclose(out.image, np.median(stack, axis=0), rtol=1e-6)
+
+
+def test_result_as_a_frame():
+    like = frame(1, observation=Observation(filter="g"))
+    like.metadata["OBJECT"] = "M 1"
+    out = combine([frame(1), frame(2), frame(3)]).to_frame(like)
+    assert out.unit == "adu" and out.variance.unit == "adu2" and out.observation.filter == "g"
+    assert out.metadata["OBJECT"] == "M 1" and out.history[-1].step == "combine"

@@ -1,12 +1,12 @@
 """One file per measurement: frames in, product out."""
 
 from fullwell.measure.bands import ArrayBands, Bands, FrameBands
-from fullwell.measure.combine import Combined, combine
 from fullwell.measure.defects import build_defects
 from fullwell.measure.levels import Statistics, amplifier_statistics, clip_factor, statistics
 from fullwell.measure.masters import build_bias, build_dark, build_flat
 from fullwell.measure.pairs import Noise, match_pairs, pair_gain, pair_noise
 from fullwell.measure.rejection import Clip
+from fullwell.measure.stacking import Combined, combine
 
 __all__ = [
     "ArrayBands",

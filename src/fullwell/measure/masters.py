@@ -21,9 +21,9 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.conductor import Workers
 from fullwell.frames import Frame, bit
-from fullwell.measure.combine import BAD_PLANES, Combined, combine
 from fullwell.measure.levels import PERCENTILES, Statistics, amplifier_boxes, amplifier_statistics, statistics
 from fullwell.measure.rejection import Clip
+from fullwell.measure.stacking import BAD_PLANES, Combined, combine
 from fullwell.products import Bias, Dark, Flat
 
 __all__ = ["build_bias", "build_dark", "build_flat"]

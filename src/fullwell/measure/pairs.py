@@ -77,16 +77,17 @@ def _pairs(first: Any, second: Frame | None, what: str) -> list[Pair]:
     if isinstance(first, Frame):
         if second is None:
             raise UsageError(f"a pair needs two {what} frames")
-        return [(first, second)]
+        first = [(first, second)]
     pairs = list(first)
     if pairs and isinstance(pairs[0], Frame):
         pairs = list(zip(pairs[::2], pairs[1::2], strict=False))
     if not pairs:
         raise UsageError(f"there is no pair of {what} frames", remedy=f"take two {what} frames of the same setting")
-    for a, b in pairs:
+    a = pairs[0][0]
+    for b in [f for pair in pairs for f in pair]:
         if a.box != b.box or a.unit != b.unit:
             raise UsageError(
-                f"the frames of a pair differ: {a.box} {a.unit}, {b.box} {b.unit}",
+                f"the {what} frames differ: {a.box} {a.unit}, {b.box} {b.unit}",
                 where=f"{_name(a)}, {_name(b)}",
                 remedy="pair frames of one size, window and unit",
             )
@@ -343,6 +344,9 @@ def pair_gain(
     notes, points = [], {}
     if not read_noise:
         notes.append("The read noise is not known and not subtracted: the gain is too small at low signal.")
+    steps = {r.step for r in first.history if r.state == "done"}
+    if not frames and steps and not steps & {"bias", "overscan_serial", "overscan_parallel"}:
+        notes.append("Neither overscan nor bias was subtracted from the flats: the gain is too large.")
     for name, box in boxes.items():
         points[name] = _points(name, box, pairs, frames, read_noise.get(name, Noise(0.0, 0.0)), sigma, mismatch, notes)
     return _gain(boxes, points, read_noise, pairs, frames, notes)

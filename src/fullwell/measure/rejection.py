@@ -206,7 +206,8 @@ def factors(n: int, method: str, clip: Clip) -> tuple[float, float]:
     With them the expected variance is that of the result, for Gaussian noise. 1 for a plain mean.
     """
     kind = "mean" if method == "clipped" else method
-    if (kind == "mean" and clip.idle) or n < 2:
+    dull = not (clip.drop_low or clip.drop_high) and clip.reach(n) <= min(clip.low, clip.high)
+    if n < 2 or (kind == "mean" and (clip.idle or dull)):
         return 1.0, 1.0
     if kind == "median" and clip.idle:
         return median_factor(n), median_factor(n)
