@@ -8,8 +8,10 @@ known, else in adu.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from fullwell.base.progress import progress
 from fullwell.conductor import Digests, Workers
 from fullwell.frames import Frame
 from fullwell.journeys.night import Item, Night, ReduceOptions, Setup
+from fullwell.journeys.spool import Spool
 from fullwell.products import Bias, Dark, Defects, Flat, Gain, Product
 from fullwell.reduction import cut_out, isr, match
 
@@ -33,6 +36,7 @@ class Calibrations:
     gain: Gain | None = None
     bias: list[Bias] = field(default_factory=list)
     dark: list[Dark] = field(default_factory=list)
+    flat_darks: list[Bias] = field(default_factory=list)
     flat: list[Flat] = field(default_factory=list)
     defects: list[Defects] = field(default_factory=list)
     pairs: int = 0
@@ -50,11 +54,26 @@ class Calibrations:
             products of a kind exist, and none agrees.
         """
         out: dict[str, Product] = {} if self.gain is None else {"gain": self.gain}
+        if self.flat_darks:
+            out["bias"] = cut_out(self._flat_dark(frame, tuple(accept)), frame)
         for kind in kinds:
             candidates: list[Any] = getattr(self, kind)
             if candidates:
                 out[kind] = cut_out(match(kind, candidates, frame, tuple(accept)), frame)
         return out
+
+    def _flat_dark(self, frame: Frame, accept: tuple[str, ...]) -> Bias:
+        """The combined dark, bias included, of the exposure time of `frame`."""
+        time = _dark_time(frame)
+        alike = [d for d in self.flat_darks if abs(d.observation.exposure_time - time) <= 0.01 * max(time, 1e-3)]
+        if not alike:
+            have = ", ".join(f"{d.observation.exposure_time:g} s" for d in self.flat_darks)
+            raise MissingProduct(
+                f"there are no bias frames, and no darks of {time:g} s: the darks are of {have}",
+                where=frame.source,
+                remedy="take bias frames, so that darks can be scaled, or darks of this exposure time",
+            )
+        return match("bias", alike, frame, accept)
 
 
 class Desk:
@@ -64,11 +83,21 @@ class Desk:
     in the recipes for any camera.
     """
 
-    def __init__(self, options: ReduceOptions, jobs: int = 1) -> None:
+    def __init__(self, options: ReduceOptions, folder: Path, jobs: int = 1) -> None:
         self.options = options
         self.digests = Digests()
         self.recipe_of = "generic"
-        self.workers = Workers(jobs)
+        self.workers = Workers(1)
+        self.spool = Spool(folder, options.memory << 20)
+        self.jobs = jobs
+
+    def map(self, work: Callable[[Any], Any], items: Sequence[Any]) -> Iterator[Any]:
+        """``work(item)`` of all items, in order, `jobs` at a time."""
+        if self.jobs == 1:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(self.jobs) as pool:
+            yield from pool.map(work, items)
 
     def read(self, item: Item) -> Frame:
         """The raw frame of an item, with the kind and times that were decided for it."""
@@ -141,16 +170,24 @@ def _corrected(
     off: Iterable[str] = (),
 ) -> list[Frame]:
     """Frames through a recipe; one that fails is recorded and left out."""
-    out = []
-    for item in progress(items, f"{recipe} frames"):
+    desk.spool.release()
+
+    def work(item: Item) -> Frame | FullwellError:
         try:
             frame = desk.read(item)
             chosen = products(frame) if callable(products) else products
-            out.append(desk.correct(frame, chosen, recipe, off))
+            return desk.spool.keep(desk.correct(frame, chosen, recipe, off))
         except FullwellError as err:
             if desk.options.fail_fast:
                 raise
-            made.failed[item.name] = err
+            return err
+
+    out = []
+    for item, done in zip(items, progress(desk.map(work, items), f"{recipe} frames", len(items)), strict=True):
+        if isinstance(done, FullwellError):
+            made.failed[item.name] = done
+        else:
+            out.append(done)
     return out
 
 
@@ -384,8 +421,33 @@ def _build_darks(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> 
     frames = _corrected(
         night.of("dark", setup), desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), "dark"
     )
+    bare = not made.bias and not _overscanned(frames)
     for group in _by_temperature(frames):
-        made.dark.append(build_dark(group))
+        if bare:
+            _build_flat_darks(group, made)
+        else:
+            made.dark.append(build_dark(group))
+
+
+def _overscanned(frames: Sequence[Frame]) -> bool:
+    return any((r := f.last("overscan_serial")) is not None and r.numbers.get("level") for f in frames)
+
+
+def _build_flat_darks(frames: Sequence[Frame], made: Calibrations) -> None:
+    """Darks that still hold the bias cannot be scaled: one combination per exposure time, used as it is."""
+    from fullwell.measure import build_bias
+
+    for time in sorted({_dark_time(f) for f in frames}):
+        made.flat_darks.append(build_bias([f for f in frames if _dark_time(f) == time]))
+    made.notes.append(
+        "There are neither bias frames nor an overscan: darks hold the bias and cannot be scaled. They are subtracted "
+        "as they are, bias and dark together, from frames of the same exposure time."
+    )
+
+
+def _dark_time(frame: Frame) -> float:
+    obs = frame.observation
+    return obs.dark_time if math.isfinite(obs.dark_time) else obs.exposure_time
 
 
 def _build_flats(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:

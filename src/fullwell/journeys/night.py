@@ -44,6 +44,7 @@ class ReduceOptions(StepConfig):
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="step -> settings")
     components: bool = Field(default=False, description="keep the parts of the variance")
     compress: bool = Field(default=False, description="write compressed frames")
+    memory: int = Field(default=1024, ge=64, description="memory for frames that wait to be combined [MiB]")
     fail_fast: bool = Field(default=False, description="stop at the first frame that fails")
 
     def camera_options(self) -> CameraOptions:

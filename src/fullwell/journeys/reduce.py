@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -147,12 +146,12 @@ def run(
         return result
     io.make_folder(out)
     io.make_folder(out / "calib")
-    desk = Desk(options, jobs)
+    desk = Desk(options, out, jobs)
     for setup in night.setups:
         made = calibrate(night, setup, desk)
         result.calibrations.append(made)
         _write_products(made, result, len(night.setups) > 1)
-    _science(result, desk, jobs)
+    _science(result, desk)
     result.seconds = time.monotonic() - begin
     _write_report(result)
     return result
@@ -161,7 +160,7 @@ def run(
 def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> None:
     from fullwell import io
 
-    every: list[Product] = [*made.bias, *made.dark, *made.flat, *made.defects]
+    every: list[Product] = [*made.bias, *made.flat_darks, *made.dark, *made.flat, *made.defects]
     if made.gain is not None:
         every.append(made.gain)
     for product in every:
@@ -187,7 +186,7 @@ def _product_name(product: Product, made: Calibrations, every: list[Product], ma
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(p for p in parts if p)).strip("_")
 
 
-def _science(result: ReduceResult, desk: Desk, jobs: int) -> None:
+def _science(result: ReduceResult, desk: Desk) -> None:
     tasks = [(item, made) for made in result.calibrations for item in result.night.of("science", made.setup)]
     names = [item.path for item, _ in tasks]
     outputs = dict(zip(names, _outputs(names, result.out), strict=True))
@@ -195,14 +194,10 @@ def _science(result: ReduceResult, desk: Desk, jobs: int) -> None:
     def work(task: tuple[Item, Calibrations]) -> FrameResult:
         return _one(task[0], task[1], outputs[task[0].path], desk)
 
-    if jobs == 1 or desk.options.fail_fast:
-        for task in progress(tasks, "science frames"):
-            result.frames.append(work(task))
-            if desk.options.fail_fast and result.frames[-1].error is not None:
-                raise result.frames[-1].error
-        return
-    with ThreadPoolExecutor(jobs) as pool:
-        result.frames += list(progress(pool.map(work, tasks), "science frames", len(tasks)))
+    for done in progress(desk.map(work, tasks), "science frames", len(tasks)):
+        result.frames.append(done)
+        if desk.options.fail_fast and done.error is not None:
+            raise done.error
 
 
 def _outputs(paths: Iterable[Path], out: Path) -> list[Path]:

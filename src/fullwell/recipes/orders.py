@@ -26,6 +26,7 @@ LSST = (
     "nan",
     "variance",
     "flat",
+    "saturation_grow",
     "interpolation",
 )
 """A multi-amplifier CCD with all its calibrations: every product must be there."""
@@ -82,9 +83,10 @@ FLAT = (
 
 _NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}
 """Read noise measured on the counts of the camera holds the 1/12 adu**2 of their rounding already."""
-_DORMANT = ("overscan_parallel",)
+_DORMANT = ("overscan_parallel", "saturation_grow")
 """A few rows of parallel overscan know a column to a fraction of the read noise only, and all columns of a frame
-share the error of those rows. It is worth its noise where columns are known to drift."""
+share the error of those rows: it is worth its noise where columns are known to drift. Growing the saturated pixels
+is for cameras that bleed."""
 
 
 def _generic(name: str, steps: tuple[str, ...], about: str) -> Recipe:

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from fullwell.base.config import StepConfig, load
-from fullwell.base.errors import MissingProduct, UnitError, UsageError
+from fullwell.base.errors import MissingProduct, UsageError
 from fullwell.base.provenance import Record, content_id
 from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Exposure, Layout, Program, Stage, Step, Workers
 from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Source
-from fullwell.conductor.verbs import plain_detector
+from fullwell.conductor.verbs import check_product, plain_detector
 from fullwell.frames import Frame, GainMap, Mask, Plane
-from fullwell.products import Gain, ImageProduct, Product
+from fullwell.products import Gain, Product
 from fullwell.recipes import RECIPES, Recipe, steps_of
 
 __all__ = ["Settings", "isr", "plan"]
@@ -145,7 +145,8 @@ def plan(
         elif step.unit not in ("any", unit):
             item.state, item.note = "left out", f"it takes {step.unit}, the frame is in {unit}"
         if item.state == "done":
-            _check_unit(step, product, unit, frame)
+            shape = frame.detector.box.shape if frame.detector is not None else frame.shape
+            check_product(step, product, unit, shape=shape, where=frame.source or frame.observation.obs_id)
             unit = unit if step.leaves == "same" else step.leaves
         out.append(item)
     return out
@@ -162,18 +163,6 @@ def _config(step: Step, order: Recipe, settings: Settings) -> StepConfig:
     if isinstance(given, StepConfig):
         return given
     return load(step.config, {**order.settings.get(step.name, {}), **given}, where=f"settings of step '{step.name}'")
-
-
-def _check_unit(step: Step, product: Product | None, unit: str, frame: Frame) -> None:
-    """An image product must be in the unit of the frame at its step; a dark in that unit per second."""
-    if not isinstance(product, ImageProduct) or not product.unit:
-        return
-    if product.unit.split("/")[0] != unit:
-        raise UnitError(
-            f"the {product.kind} is in {product.unit}, the frame is in {unit} at step '{step.name}'",
-            where=f"{product.kind} {product.source or product.id}, frame {frame.source or frame.observation.obs_id}",
-            remedy="make the product with the same gain step as the frames it is for",
-        )
 
 
 def _with_gain(products: dict[str, Product], detector: Detector) -> dict[str, Product]:
