@@ -289,3 +289,15 @@ def test_result_as_a_frame():
     out = combine([frame(1), frame(2), frame(3)]).to_frame(like)
     assert out.unit == "adu" and out.variance.unit == "adu2" and out.observation.filter == "g"
     assert out.metadata["OBJECT"] == "M 1" and out.history[-1].step == "combine"
+
+
+def test_variance_where_the_number_of_values_differs():
+    """Half of the pixels lack two of seven values: the scatter is right in both halves (error of the ratio as above)."""
+    rng = np.random.default_rng(12)
+    stack = [rng.normal(0, 1, (300, 600)).astype(np.float32) for _ in range(7)]
+    for image in stack[:2]:
+        image[:, 300:] = np.nan
+    out = combine(stack)
+    for half, n in ((np.s_[:, :300], 7), (np.s_[:, 300:], 5)):
+        ratio = np.mean(out.variance[half], dtype=np.float64) / np.var(out.image[half], dtype=np.float64)
+        assert abs(ratio - 1) < 4 * np.sqrt(2 / 90_000 * (1 + 1 / (n - 1)) + 2 / 150_000)

@@ -162,3 +162,12 @@ def test_errors():
         pair_gain([(trimmed, trimmed)], [a, exposure(rng, 100.0)])
     dark = pair_gain([(exposure(rng, 0.0), exposure(rng, 0.0))], noise={"0": 9.0})
     assert np.isnan(dark.gain[0]) and "Left out" in dark.notes[0]
+
+
+def test_read_noise_is_taken_off_twice_at_low_light():
+    """30 electrons and 4 of noise: without the right subtraction the gain would be a third too small."""
+    rng = np.random.default_rng(9)
+    pair = (exposure(rng, 30.0, (400, 400)), exposure(rng, 31.0, (400, 400)))
+    out = pair_gain([pair], noise={"0": NOISE / GAIN})
+    assert abs(out.gain[0] - GAIN) < 4 * out.gain_error[0]
+    assert out.gain_error[0] < 0.02
