@@ -292,7 +292,7 @@ def test_result_as_a_frame():
 
 
 def test_variance_where_the_number_of_values_differs():
-    """Half of the pixels lack two of seven values: the scatter is right in both halves (error of the ratio as above)."""
+    """Half of the pixels lack two of seven values: right in both halves (error of the ratio as above)."""
     rng = np.random.default_rng(12)
     stack = [rng.normal(0, 1, (300, 600)).astype(np.float32) for _ in range(7)]
     for image in stack[:2]:
