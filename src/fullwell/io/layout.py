@@ -150,11 +150,14 @@ def history_table(records: Iterable[Record]) -> Any:
 
     rows = [(r.step, r.state, _ascii(r.note), to_json(r)) for r in records]
     names = ("step", "state", "note", "record")
-    columns = [
-        fits.Column(name, format=f"{max([len(row[i]) for row in rows] or [1]) or 1}A", array=[row[i] for row in rows])
-        for i, name in enumerate(names)
-    ]
+    columns = [_text_column(fits, name, [row[i] for row in rows]) for i, name in enumerate(names)]
     return fits.BinTableHDU.from_columns(columns, name="HISTORY")
+
+
+def _text_column(fits: Any, name: str, texts: list[str]) -> Any:
+    """A column of ASCII text, given as bytes: astropy converts wide columns of str slowly."""
+    width = max([len(text) for text in texts] or [1]) or 1
+    return fits.Column(name, format=f"{width}A", array=np.array(texts, f"S{width}"))
 
 
 def key_table(values: Mapping[str, Any]) -> Any:
@@ -162,10 +165,7 @@ def key_table(values: Mapping[str, Any]) -> Any:
     from astropy.io import fits
 
     texts = {k: to_json(v) for k, v in values.items()}
-    columns = [
-        fits.Column("key", format=f"{max(map(len, texts))}A", array=list(texts)),
-        fits.Column("value", format=f"{max(map(len, texts.values()))}A", array=list(texts.values())),
-    ]
+    columns = [_text_column(fits, "key", list(texts)), _text_column(fits, "value", list(texts.values()))]
     return fits.BinTableHDU.from_columns(columns, name="FULLWELL")
 
 
