@@ -82,8 +82,9 @@ class SerialOverscanConfig(StepConfig):
     report_leakage: bool = Field(
         False, description="Measure the part of the last data column that appears in each skipped leading column."
     )
-    compat: Literal["", "lsst"] = Field(
-        "", description="'lsst': each row's own quartile width as the cut, plain scalar median, prescan untouched."
+    compat: Literal["", "lsst", "lsst-float"] = Field(
+        "", description="'lsst': each row's own quartile width as the cut, plain scalar median, prescan untouched; "
+        "'lsst-float': the same for values that are no integers (dithered)."
     )
 
     @property
@@ -234,7 +235,7 @@ def remove_block(block: Block, given: SerialLevels, cfg: SerialOverscanConfig) -
         level[:], variance = whole[rows], error[rows]
         if width.any():
             overscan.row_residuals(block.image, start, width, level, given.spread * np.float32(5), used, square)
-    if cfg.compat == "lsst" and layout.part == "segment":
+    if cfg.compat and layout.part == "segment":
         for label in ("data", "serial_overscan"):
             arith.subtract_rows(block.image, *layout.span(label), level)
     else:
