@@ -22,7 +22,7 @@ extensions = [
     "numpydoc",
     "myst_nb",
 ]
-exclude_patterns = ["_build", "_ext", "examples", "**.ipynb_checkpoints"]
+exclude_patterns = ["_build", "_ext", "examples", "generated/parts", "**.ipynb_checkpoints"]
 templates_path: list[str] = []
 default_role = "py:obj"
 

@@ -363,6 +363,7 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
 
 def setup(app: Any) -> dict[str, Any]:
     """Hook into Sphinx: write the pages before sources are read, mend docstrings before numpydoc sees them."""
+    app.setup_extension("sphinx.ext.autodoc")
     write(Path(app.srcdir) / "generated")
     app.connect("autodoc-process-docstring", _process, priority=400)
     return {"version": "1", "parallel_read_safe": True}
