@@ -83,7 +83,7 @@ def why_not_tiles(detector: Detector) -> str:
 
 
 class HotSink:
-    """Finished blocks as tiles of the planes IMAGE, MASK, VARIANCE (and components as ``VAR_<NAME>``) of a `MappedWriter`.
+    """Finished blocks as tiles of the planes IMAGE, MASK, VARIANCE (and ``VAR_<NAME>``) of a `MappedWriter`.
 
     A plane that the writer does not have is dropped.
 
@@ -104,6 +104,17 @@ class HotSink:
             ) from None
         self.writer = writer
         self.columns = detector.box.width
+        self._steps: dict[tuple[int, int], tuple[I8, I8]] = {}
+
+    def _places(self, number: int, n: int) -> tuple[I8, I8]:
+        """Offsets and row steps of the amplifiers of a band in a tile of `n` rows."""
+        have = self._steps.get((number, n))
+        if have is None:
+            band, nx = self.bands[number], self.columns
+            offset = band.column + (n - 1) * nx if band.down else band.column
+            have = offset, np.full(offset.size, -nx if band.down else nx, np.int64)
+            self._steps[number, n] = have
+        return have
 
     def store(self, block: Block) -> None:
         """Swap, sum and write one finished block; safe from any thread."""
@@ -113,22 +124,18 @@ class HotSink:
             planes["MASK"] = block.start_mask()
         if "VARIANCE" in self.writer:
             planes["VARIANCE"] = block.start_variance()
-        for name, array in planes.items():
-            if name in self.writer:
-                for band in self.bands:
-                    self._tile(block, band, name, array)
-
-    def _tile(self, block: Block, band: _Band, name: str, array: NDArray) -> None:
         row = block.r0 - block.layout.data_rows[0]
-        n = min(block.n, band.height - row)
-        if n <= 0:
-            return
-        tile = block.buffers.get("tile", (n, self.columns), np.uint32)
-        nx = self.columns
-        row_step = np.full(band.start.size, -nx if band.down else nx, np.int64)
-        offset = band.column + (n - 1) * nx if band.down else band.column
-        total = transfer.store_swapped(
-            array[:n].view(np.uint32), band.start, band.width, offset, row_step, band.step, tile.reshape(-1)
-        )
-        y = band.y0 + (band.height - row - n if band.down else row)
-        self.writer.write_tile(name, y, tile, total)
+        for name, array in planes.items():
+            if name not in self.writer:
+                continue
+            words = array.view(np.uint32)
+            for number, band in enumerate(self.bands):
+                n = min(block.n, band.height - row)
+                if n <= 0:
+                    continue
+                tile = block.buffers.get("tile", (n, self.columns), np.uint32)
+                offset, row_step = self._places(number, n)
+                total = transfer.store_swapped(
+                    words[:n], band.start, band.width, offset, row_step, band.step, tile.reshape(-1)
+                )
+                self.writer.write_tile(name, band.y0 + (band.height - row - n if band.down else row), tile, total)
