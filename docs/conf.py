@@ -38,7 +38,6 @@ myst_enable_extensions = ["deflist", "dollarmath", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "cache"
 nb_execution_cache_path = str(HERE / "_build" / "notebooks")
-nb_execution_excludepatterns = ["*worksheet*"]
 nb_execution_raise_on_error = True
 nb_execution_timeout = 180
 nb_merge_streams = True

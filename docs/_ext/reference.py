@@ -316,8 +316,13 @@ LISTS = ("Parameters", "Attributes", "Returns", "Raises")
 def readable(lines: list[str]) -> list[str]:
     """Docstring lines with powers and stars escaped, and ``name : text`` lists as name and indented text."""
     out: list[str] = []
-    section, literal = "", False
+    section, literal, rulers = "", False, 0
     for i, line in enumerate(lines):
+        if re.fullmatch(r"\s*=+( +=+)+\s*", line):
+            rulers = (rulers + 1) % 3
+        elif rulers:
+            out.append(_cells(line))
+            continue
         following = lines[i + 1] if i + 1 < len(lines) else ""
         if following and set(following.strip()) == {"-"} and len(following.strip()) >= 4 and not line.startswith(" "):
             section = line.strip()
@@ -335,6 +340,17 @@ def readable(lines: list[str]) -> list[str]:
         else:
             out.append(line)
     return out
+
+
+def _cells(line: str) -> str:
+    """A row of a text table with its powers raised; columns stay where they were."""
+    parts = re.split(r"(\s{2,})", line)
+    for i in range(0, len(parts), 2):
+        raised = re.sub(r"\*\*(\d)(?!\d)", lambda m: m[1].translate(SUPER), parts[i]).replace("**", "^")
+        if i + 1 < len(parts):
+            parts[i + 1] += " " * (len(parts[i]) - len(raised))
+        parts[i] = raised
+    return "".join(parts)
 
 
 def _entries(name: str, text: str) -> list[tuple[str, str]]:
