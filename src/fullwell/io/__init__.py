@@ -9,7 +9,7 @@ from fullwell.io.keywords import output_header
 from fullwell.io.layout import frame_hdus
 from fullwell.io.productfile import read_product, write_product
 from fullwell.io.raw import write_raw
-from fullwell.io.reading import read, read_headers, read_series
+from fullwell.io.reading import read, read_headers, read_outline, read_series
 
 __all__ = [
     "atomic_path",
@@ -21,6 +21,7 @@ __all__ = [
     "read",
     "read_camera",
     "read_headers",
+    "read_outline",
     "read_product",
     "read_series",
     "sweep",

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fullwell.base.errors import FileError, HeaderError
 from fullwell.cameras import Detector
 from fullwell.frames import Frame, Plane
 from fullwell.instruments.headers import FileHeaders
 from fullwell.io.fitsfile import FitsFile, open_fits, sniff
 from fullwell.io.framefile import is_ccddata, is_layout, read_ccddata, read_layout
+from fullwell.io.hotwrite import blank_plane
 from fullwell.io.keywords import unit_name
 from fullwell.io.pictures import picture_headers, picture_pixels
 from fullwell.io.raw import check_colour, of_detector, raw_image, raw_metadata, segment_wcs
@@ -18,7 +21,7 @@ from fullwell.io.raw import check_colour, of_detector, raw_image, raw_metadata, 
 if TYPE_CHECKING:
     from fullwell.instruments import CameraOptions, Instrument
 
-__all__ = ["read", "read_headers", "read_series"]
+__all__ = ["read", "read_headers", "read_outline", "read_series"]
 
 Path = str | os.PathLike[str]
 
@@ -76,8 +79,9 @@ def _read_raw(
     instrument: Instrument | str | None,
     detector: Detector | str | int | None,
     options: CameraOptions | None,
+    pixels: bool = True,
 ) -> Frame:
-    """A raw frame of a FITS file."""
+    """A raw frame of a FITS file; without `pixels`, its image takes no memory and holds zeros."""
     headers = file.headers()
     _images(headers)
     check_colour(headers)
@@ -94,7 +98,10 @@ def _read_raw(
             )
     camera = _instrument(instrument, headers)
     geometry = _geometry(headers, camera, detector, options)
-    image = raw_image(file, geometry, [h.index for h in headers.images])
+    if pixels:
+        image = raw_image(file, geometry, [h.index for h in headers.images])
+    else:
+        image = blank_plane(geometry.raw_box.shape, headers.images[0].dtype or np.float32)
     metadata = raw_metadata(headers)
     if "CTYPE1" not in metadata:
         metadata.update(segment_wcs(headers, geometry))
@@ -155,6 +162,21 @@ def read(
         if is_ccddata(file):
             return read_ccddata(file)
         return _read_raw(file, instrument, detector, options)
+
+
+def read_outline(
+    path: Path,
+    *,
+    instrument: Instrument | str | None = None,
+    detector: Detector | str | int | None = None,
+    options: CameraOptions | None = None,
+) -> Frame:
+    """A raw FITS frame without its pixels: geometry, observation and header, read in a few milliseconds.
+
+    Parameters and errors are those of `read`. The image holds zeros, takes no memory and cannot be written to.
+    """
+    with open_fits(path) as file:
+        return _read_raw(file, instrument, detector, options, pixels=False)
 
 
 def _picture(

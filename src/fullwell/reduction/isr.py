@@ -11,13 +11,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullwell.base.config import StepConfig, load
 from fullwell.base.errors import MissingProduct, UsageError
 from fullwell.base.provenance import Record, content_id
 from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Exposure, Layout, Program, Stage, Step, Workers
-from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Source
+from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Sink, Source
 from fullwell.conductor.verbs import check_product, plain_detector
 from fullwell.frames import Frame, GainMap, Mask, Plane
 from fullwell.products import Gain, Product
@@ -89,19 +90,27 @@ def isr(
         a product is in a unit that the frame is not in at that step.
     RecipeError, ConfigError, GeometryError
     """
+    job = make_job(frame, products, recipe, settings, off, workers, keep_components, digests)
+    return finish(job, _run(job))
+
+
+def make_job(
+    frame: Frame,
+    products: Mapping[str, Product] | None,
+    recipe: str | Recipe,
+    settings: Settings | None,
+    off: Iterable[str],
+    workers: Workers | None,
+    keep_components: bool,
+    digests: Digests | None,
+) -> Job:
+    """All that a run on `frame` needs; the parameters are those of `isr`."""
     order = _recipe(recipe)
     detector = frame.detector or plain_detector(frame.shape, frame.observation.detector)
     roles = _with_gain(dict(products or {}), detector)
     planned = plan(order, frame, roles, settings or {}, off)
-    job = Job(
-        frame,
-        detector,
-        planned,
-        _exposure(frame, detector, roles, planned, keep_components),
-        digests or Digests(),
-        workers or Workers(1),
-    )
-    return _finish(job, _run(job))
+    exposure = _exposure(frame, detector, roles, planned, keep_components)
+    return Job(frame, detector, planned, exposure, digests or Digests(), workers or Workers(1))
 
 
 def plan(
@@ -226,10 +235,7 @@ def _run(job: Job) -> Frame:
 
 
 def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
-    detector, exposure = job.detector, replace(job.exposure, unit=frame.unit)
-    layout = Layout(detector, "segment" if frame.raw else "data")
-    program = Program([Stage(p.step, p.config, p.product) for p in group], layout)
-    digested = {p.step.name: _digested(job, p, layout.data) for p in group if p.product is not None}
+    detector = job.detector
     source: Source
     if frame.raw:
         source = ArraySource.of_image(np.asarray(frame.image.array), detector)
@@ -238,13 +244,36 @@ def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
         variance = None if frame.variance is None else np.ascontiguousarray(frame.variance.array, np.float32)
         mask = None if frame.mask is None else np.ascontiguousarray(frame.mask.array, np.uint32)
         source = FrameSource(detector, image, variance, mask)
-    program.prepare(source, exposure, digested)
     sink = MemorySink(detector)
+    run_rows(job, frame, group, source, sink)
+    assert sink.variance is not None
+    return corrected(job, frame, group, sink.image, sink.variance, sink.mask, sink.components)
+
+
+def run_rows(job: Job, frame: Frame, group: list[Planned], source: Source, sink: Sink) -> None:
+    """The row steps of `group` on all blocks, from `source` to `sink`; their numbers go into the job."""
+    exposure = replace(job.exposure, unit=frame.unit)
+    layout = Layout(job.detector, "segment" if frame.raw else "data")
+    program = Program([Stage(p.step, p.config, p.product) for p in group], layout)
+    digested = {p.step.name: _digested(job, p, layout.data) for p in group if p.product is not None}
+    program.prepare(source, exposure, digested)
     program.run(source, sink, exposure, job.workers)
     for stage in program.stages:
         if stage.step.finish is not None:
             numbers = stage.step.finish(exposure, stage.given, stage.config)
             job.exposure.numbers[(stage.step.name, "finish")] = [(0, numbers)]
+
+
+def corrected(
+    job: Job,
+    frame: Frame,
+    group: list[Planned],
+    image: NDArray[np.float32],
+    variance: NDArray[np.float32],
+    mask: NDArray[np.uint32],
+    components: Mapping[str, NDArray[np.float32]],
+) -> Frame:
+    """The assembled frame that the row steps of `group` leave, made of these planes."""
     unit = frame.unit
     for p in group:
         unit = unit if p.step.leaves == "same" else p.step.leaves
@@ -252,11 +281,11 @@ def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
     schema = frame.mask.schema if frame.mask is not None else None
     return replace(
         frame,
-        image=Plane(sink.image, unit=unit),
-        variance=Plane(sink.variance, unit=f"{unit}2") if has_variance and sink.variance is not None else None,
-        mask=Mask(sink.mask, schema=schema),
-        detector=detector,
-        components={**frame.components, **{k: Plane(v, unit=f"{unit}2") for k, v in sink.components.items()}},
+        image=Plane(image, unit=unit),
+        variance=Plane(variance, unit=f"{unit}2") if has_variance else None,
+        mask=Mask(mask, schema=schema),
+        detector=job.detector,
+        components={**frame.components, **{k: Plane(v, unit=f"{unit}2") for k, v in components.items()}},
         raw=False,
     )
 
@@ -271,7 +300,7 @@ def _digested(job: Job, planned: Planned, layout: Layout) -> Any:
     return job.digests.get(key, lambda: make(product, layout, job.exposure))
 
 
-def _finish(job: Job, frame: Frame) -> Frame:
+def finish(job: Job, frame: Frame) -> Frame:
     """History, and the gain map K by reference to what was applied."""
     records = []
     for p in job.planned:
