@@ -42,6 +42,7 @@ VERBS: dict[str, str] = {
     "combine": "measure",
     "demo": "journeys.demo:run",
     "isr": "reduction",
+    "isr_file": "reduction",
     "pair_gain": "measure",
     "read": "io",
     "read_camera": "io",
