@@ -10,6 +10,7 @@ from fullwell.conductor.verbs import plain_detector
 from fullwell.effects import assembly, bias, dark, flat, linearity, variance
 from fullwell.frames import Frame
 from fullwell.products import Linearity
+from fullwell.recipes import RECIPES
 
 SHAPE = (1, 4)
 
@@ -29,6 +30,13 @@ def test_electron_signal_plus_read_noise_plus_what_was_there() -> None:
 def test_adu_with_a_known_gain() -> None:
     # 100 adu at 2 electron/adu: 100/2 + (6/2)**2 = 59.
     assert flagged([100.0], "adu", gain=2.0, noise=6.0).variance.array[0].tolist() == [59.0]
+
+
+def test_a_frame_that_collected_nothing_has_no_poisson_term() -> None:
+    """The level of an amplifier without overscan, here 1000 electron, is no charge."""
+    assert flagged([1000.0], gain=2.0, noise=6.0, poisson=False).variance.array[0].tolist() == [36.0]
+    assert RECIPES["bias"].settings["variance"] == {"poisson": False}
+    assert "variance" not in RECIPES["dark"].settings and "variance" not in RECIPES["flat"].settings
 
 
 def test_adu_without_a_gain_has_no_poisson_term_and_says_so() -> None:
@@ -76,7 +84,8 @@ def test_the_parts_add_up_through_bias_dark_variance_and_flat() -> None:
     one = np.ones(SHAPE, np.float32)
     bias.remove_block(block, bias.BiasRows(one, 2 * one, None), bias.BiasConfig())
     dark.remove_block(block, dark.DarkRows(one, 0.01 * one, None), dark.DarkConfig())
-    variance.flag_block(block, variance.prepare(_Rows(exposure), None, None), variance.VarianceConfig())
+    cfg = variance.VarianceConfig()
+    variance.flag_block(block, variance.prepare(_Rows(exposure), None, cfg), cfg)
     flat.remove_block(block, flat.FlatRows(2 * one, 1e-4 * one, None), flat.FlatConfig())
     parts = {name: plane[0, 0] for name, plane in block.components.items()}
     # signal 100 - 1 - 10 = 89, all times 4 for a flat of 0.5; flat (2 * 89)**2 * 1e-4.

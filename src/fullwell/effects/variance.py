@@ -6,6 +6,8 @@ Model        V = I + (dark charge) + R**2 + overscan fit + quantisation + V_bias
 Assumes      it runs before the flat, which divides it by F**2.
 Input        electron; or adu: with the gain known V = I/g + (R/g)**2 + …, else no Poisson term. The record names
              the amplifiers without a gain, and those whose read noise is unknown and therefore not in V.
+             A bias frame collects nothing, and without an overscan its counts are the level of the amplifier: the
+             recipe of bias frames has no Poisson term (`poisson`).
 Output       variance. The *total* is floored at a tenth of the read-noise variance, never the signal:
              flooring the signal makes V too large by 7-8 % in the dark. NaN in the image gives NaN.
 Convention   "realised": the Poisson term is the pixel's own counts. Averages over pixels of one true level
@@ -29,8 +31,9 @@ __all__ = ["VarianceConfig", "flag"]
 
 
 class VarianceConfig(StepConfig):
-    """The floor of the total."""
+    """The Poisson term and the floor of the total."""
 
+    poisson: bool = Field(True, description="whether the signal was collected: False for bias frames")
     floor: float = Field(0.1, ge=0, description="smallest total, as a fraction of the read-noise variance")
 
     def floor_of(self, noise: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -75,7 +78,8 @@ def flag_block(block: Block, terms: Terms, cfg: VarianceConfig) -> None:
 def prepare(rows: Rows, given: None, cfg: VarianceConfig) -> Terms:
     """Read noise and Poisson factors of each amplifier, in both units."""
     exposure, units = rows.exposure, ("adu", "electron")
-    return Terms({u: exposure.poisson(u) for u in units}, {u: exposure.noise(u) for u in units})
+    factor = np.float32(cfg.poisson)
+    return Terms({u: factor * exposure.poisson(u) for u in units}, {u: exposure.noise(u) for u in units})
 
 
 @flag_block.finishing

@@ -23,7 +23,7 @@ from fullwell.frames import Frame
 from fullwell.journeys.night import Item, Night, ReduceOptions, Setup
 from fullwell.journeys.spool import Spool
 from fullwell.products import Bias, Dark, Defects, Flat, Gain, Product
-from fullwell.reduction import cut_out, isr, match
+from fullwell.reduction import cut_out, differences, isr, match
 
 __all__ = ["Calibrations", "Desk", "calibrate"]
 
@@ -143,11 +143,12 @@ def calibrate(night: Night, setup: Setup, desk: Desk) -> Calibrations:
     made = Calibrations(setup)
     desk.recipe_of = next(i.instrument.recipe for i in night.items if Setup.of(i.observation) == setup)
     bias_frames = _corrected(night.of("bias", setup), desk, made, {}, "bias", off=("gain", "variance"))
-    noise = _noise(bias_frames, made)
+    used = _as_cold(bias_frames, night, setup)
+    noise = _noise(used, made)
     flats = _flat_frames(night, setup, desk, made, bias_frames)
     made.gain = _gain(night, setup, desk, made, flats, noise)
-    if made.gain is not None and bias_frames:
-        made.gain = _own_noise(made.gain, bias_frames)
+    if made.gain is not None and used:
+        made.gain = _own_noise(made.gain, used)
     electron = made.gain is not None and np.isfinite(made.gain.gain).all()
     if not electron:
         made.notes.append(
@@ -258,6 +259,18 @@ def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
     return [p for group in _by_temperature(frames) for p in zip(group[::2], group[1::2], strict=False)]
 
 
+def _as_cold(frames: Sequence[Frame], night: Night, setup: Setup) -> list[Frame]:
+    """Bias frames of the temperature of the flats, else of the science frames; all where none has it."""
+    wanted = [i.observation for kind in ("flat", "science") for i in night.of(kind, setup)]
+    for obs in wanted[:1]:
+        alike = [
+            f for f in frames if not any(d.field == "temperature" for d in differences("bias", f.observation, obs))
+        ]
+        if alike:
+            return alike
+    return list(frames)
+
+
 def _by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
     """Frames grouped by set temperature (or measured one, to 2 C), in order."""
     groups: dict[float, list[Frame]] = {}
@@ -281,9 +294,11 @@ def _flat_frames(
     """Flats in adu above the bias, for the gain."""
     from fullwell.measure import build_bias
 
-    products: dict[str, Product] = {}
-    if bias_frames:
-        products["bias"] = build_bias(list(bias_frames))
+    biases = [build_bias(group) for group in _by_temperature(bias_frames)]
+
+    def products(frame: Frame) -> dict[str, Product]:
+        return {"bias": match("bias", biases, frame, desk.options.accept)} if biases else {}
+
     return _corrected(night.of("flat", setup), desk, made, products, "flat", off=("gain", "variance"))
 
 
@@ -418,10 +433,10 @@ def _build_bias(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> N
 def _build_darks(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_dark
 
-    frames = _corrected(
-        night.of("dark", setup), desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), "dark"
-    )
-    bare = not made.bias and not _overscanned(frames)
+    items = night.of("dark", setup)
+    bare = not made.bias and not _overscanned(items, desk, made)
+    recipe = "bias" if bare else "dark"
+    frames = _corrected(items, desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), recipe)
     for group in _by_temperature(frames):
         if bare:
             _build_flat_darks(group, made)
@@ -429,8 +444,13 @@ def _build_darks(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> 
             made.dark.append(build_dark(group))
 
 
-def _overscanned(frames: Sequence[Frame]) -> bool:
-    return any((r := f.last("overscan_serial")) is not None and r.numbers.get("level") for f in frames)
+def _overscanned(items: Sequence[Item], desk: Desk, made: Calibrations) -> bool:
+    """Whether the level of the amplifiers can be taken off by an overscan: asked of the first frame that is sound."""
+    for item in items:
+        for frame in _corrected([item], desk, made, {}, "bias"):
+            record = frame.last("overscan_serial")
+            return record is not None and bool(record.numbers.get("level"))
+    return False
 
 
 def _build_flat_darks(frames: Sequence[Frame], made: Calibrations) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Iterable
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fullwell.base.errors import FullwellError, UsageError
 from fullwell.base.progress import progress
@@ -22,6 +24,8 @@ from fullwell.products import Product
 __all__ = ["FrameResult", "ReduceResult", "run"]
 
 JOB_KEY = "FWJOB"
+MAD_TO_SIGMA = 1.482602218505602
+"""1 / (0.75 quantile of the normal distribution)."""
 CALIBRATION_KINDS = ("bias", "dark", "flat", "defects")
 
 
@@ -36,6 +40,8 @@ class FrameResult:
     products : role -> id of what was applied; left_out : step -> reason.
     sky : median of the good pixels; noise : their scatter from pixel to pixel; expected : root of the median variance,
         all in `unit`.
+    ratio : scatter of the differences of neighbours, each in units of what their two variances say: 1 where the
+        variance is true. Unlike noise/expected it does not depend on how the light is spread over the frame.
     """
 
     name: str
@@ -47,6 +53,7 @@ class FrameResult:
     sky: float = float("nan")
     noise: float = float("nan")
     expected: float = float("nan")
+    ratio: float = float("nan")
     error: FullwellError | None = None
 
     def to_dict(self) -> dict[str, Any]:
@@ -60,6 +67,7 @@ class FrameResult:
             "sky": {"value": self.sky, "error": None, "unit": self.unit},
             "noise": {"value": self.noise, "error": None, "unit": self.unit},
             "expected_noise": {"value": self.expected, "error": None, "unit": self.unit},
+            "noise_ratio": {"value": self.ratio, "error": None, "unit": ""},
             "error": None if self.error is None else str(self.error),
         }
 
@@ -144,8 +152,9 @@ def run(
     result = ReduceResult(folder, out, options, night)
     if dry_run:
         return result
-    io.make_folder(out)
-    io.make_folder(out / "calib")
+    for place in (out, out / "calib"):
+        io.make_folder(place)
+        io.sweep(place)
     desk = Desk(options, out, jobs)
     for setup in night.setups:
         made = calibrate(night, setup, desk)
@@ -251,13 +260,19 @@ def _measure(frame: Frame, result: FrameResult) -> None:
     ok = frame.good()
     if not ok.any() or frame.variance is None:
         return
-    image = frame.image.array
+    image, variance = frame.image.array, frame.variance.array
     result.sky = float(np.median(image[ok]))
     pair = ok[:, 1:] & ok[:, :-1]
     if pair.any():
         step = (image[:, 1:] - image[:, :-1])[pair]
-        result.noise = float(1.4826 * np.median(np.abs(step - np.median(step))) / np.sqrt(2))
-    result.expected = float(np.sqrt(np.median(frame.variance.array[ok])))
+        result.noise = _scatter(step) / math.sqrt(2)
+        result.ratio = _scatter(step / np.sqrt((variance[:, 1:] + variance[:, :-1])[pair]))
+    result.expected = float(np.sqrt(np.median(variance[ok])))
+
+
+def _scatter(values: NDArray[Any]) -> float:
+    """Standard deviation of a normal distribution with the median absolute deviation of `values`."""
+    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
 def _gain_rows(made: Calibrations) -> dict[str, Any]:

@@ -118,10 +118,9 @@ def _science(page: Page, result: ReduceResult) -> None:
 
 
 def _frame_row(frame: FrameResult) -> list[Any]:
-    ratio = frame.noise / frame.expected if frame.expected > 0 else math.nan
     left = "; ".join(f"{step}: {why}" for step, why in frame.left_out.items())
     cells: list[Any] = [frame.name, frame.state]
-    for value in (frame.sky, frame.noise, frame.expected, ratio):
+    for value in (frame.sky, frame.noise, frame.expected, frame.ratio):
         cells.append({"value": value, "format": ".4g"} if math.isfinite(value) else None)
     return [*cells, frame.unit, left]
 

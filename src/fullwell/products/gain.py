@@ -61,7 +61,8 @@ class Gain(Product):
             with np.errstate(divide="ignore", invalid="ignore"):
                 object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
         if not self.id:
-            object.__setattr__(self, "id", content_id("gain", self.amps, self.gain, self.read_noise, self.estimator))
+            parts = ("gain", self.amps, self.gain, self.read_noise, self.read_noise_adu, self.estimator)
+            object.__setattr__(self, "id", content_id(*parts))
 
     @classmethod
     def of_detector(cls, detector: Detector) -> Gain:
@@ -105,6 +106,8 @@ class Gain(Product):
 
         names = ("gain", "gain_error", "gain_model_error", "read_noise", "read_noise_error")
         values = {name: column(name) for name in (*names, "saturation", "suspect", "turnoff")}
+        if "read_noise_adu" in table.colnames:
+            values["read_noise_adu"] = column("read_noise_adu")
         meta = {str(key).lower(): value for key, value in table.meta.items()}
         low, high = (
             float(meta.get(key) if meta.get(key) is not None else "nan") for key in ("range_low", "range_high")

@@ -7,6 +7,9 @@ of the charge that was collected, and only then the flat, which divides image an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from fullwell.recipes.recipe import RECIPES, Recipe
 
 __all__ = ["BIAS", "BOOTSTRAP", "DARK", "FLAT", "GENERIC", "LSST"]
@@ -83,21 +86,24 @@ FLAT = (
 
 _NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}
 """Read noise measured on the counts of the camera holds the 1/12 adu**2 of their rounding already."""
+_NO_LIGHT = {"variance": {"poisson": False}}
+"""Nothing is collected in a bias frame; where there is no overscan its counts are the level, which is no charge."""
 _DORMANT = ("overscan_parallel", "saturation_grow")
 """A few rows of parallel overscan know a column to a fraction of the read noise only, and all columns of a frame
 share the error of those rows: it is worth its noise where columns are known to drift. Growing the saturated pixels
 is for cameras that bleed."""
 
 
-def _generic(name: str, steps: tuple[str, ...], about: str) -> Recipe:
-    return Recipe(name, steps, strict=False, settings=_NO_DITHER, dormant=_DORMANT, about=about)
+def _generic(name: str, steps: tuple[str, ...], about: str, more: Mapping[str, dict[str, Any]] | None = None) -> Recipe:
+    settings = {**_NO_DITHER, **(more or {})}
+    return Recipe(name, steps, strict=False, settings=settings, dormant=_DORMANT, about=about)
 
 
 for _recipe in (
     Recipe("lsst", LSST, about="A multi-amplifier CCD with all its calibrations; a missing one is an error."),
     Recipe("bootstrap", BOOTSTRAP, strict=False, about="Before any gain is known: adu, no variance."),
     _generic("generic", GENERIC, "Any camera: the steps for which there are products."),
-    _generic("bias", BIAS, "Frames that become a combined bias."),
+    _generic("bias", BIAS, "Frames that become a combined bias.", _NO_LIGHT),
     _generic("dark", DARK, "Frames that become a combined dark."),
     _generic("flat", FLAT, "Frames that become a combined flat."),
 ):
