@@ -35,7 +35,7 @@ def remove_block(block: Block, gain: F4, cfg: GainConfig) -> None:
     """image *= gain, variance *= gain**2, by amplifier; adu -> electron. No gain: NaN and BAD."""
     _scale(block, gain)
     layout = block.layout
-    for a in np.flatnonzero(~np.isfinite(gain)):
+    for a in np.flatnonzero(~np.isfinite(gain)) if np.isnan(gain.sum()) else ():
         block.start_mask()[:, layout.start[a] : layout.start[a] + layout.width[a]] |= np.uint32(bit("BAD"))
     block.unit = "electron"
 

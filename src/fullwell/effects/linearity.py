@@ -16,7 +16,7 @@ References   reference ISR 4.1 and section 3; product layout 5.3. Akima 1970, J.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,10 +70,16 @@ class Polynomial:
 
     index: I8
     coefficients: F8
+    ready: dict[bytes, F4] = field(default_factory=dict, compare=False)
 
     def _scaled(self, gain: F4) -> F4:
-        powers = np.arange(1, self.coefficients.shape[1] + 1)
-        scaled: F4 = (self.coefficients / gain.astype(np.float64)[:, None] ** powers).astype(np.float32)
+        """Coefficients in the unit of the image, worked out once for all blocks."""
+        key = gain.tobytes()
+        scaled = self.ready.get(key)
+        if scaled is None:
+            powers = np.arange(1, self.coefficients.shape[1] + 1)
+            scaled = (self.coefficients / gain.astype(np.float64)[:, None] ** powers).astype(np.float32)
+            self.ready[key] = scaled
         return scaled
 
     def correct(self, image: F4, start: I8, width: I8, gain: F4) -> int:
