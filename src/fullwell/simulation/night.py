@@ -36,19 +36,23 @@ class NightPlan(StepConfig):
 
     biases: int = Field(default=12, ge=0)
     darks: int = Field(default=10, ge=0)
-    dark_time: float = Field(default=120.0, gt=0)
+    dark_time: float = Field(default=120.0, gt=0, description="of each dark [s]")
     bands: tuple[str, ...] = ("g", "r")
     flats: int = Field(default=7, ge=0)
-    flat_level: float = Field(default=30000.0, gt=0)
+    flat_level: float = Field(default=30000.0, gt=0, description="of a flat, about [electron]")
     pairs: int = Field(default=8, ge=0)
-    pair_min: float = Field(default=500.0, gt=0)
-    pair_max: float = Field(default=60000.0, gt=0)
+    pair_min: float = Field(default=500.0, gt=0, description="level of the faintest pair [electron]")
+    pair_max: float = Field(default=60000.0, gt=0, description="level of the brightest pair [electron]")
     exposures: int = Field(default=3, ge=0)
-    time: float = Field(default=30.0, gt=0)
-    sky: tuple[float, ...] = Field(default=(15.0, 30.0), min_length=1)
+    time: float = Field(default=30.0, gt=0, description="of a science exposure [s]")
+    sky: tuple[float, ...] = Field(
+        default=(15.0, 30.0),
+        min_length=1,
+        description="per band in order of the bands, the last for all further ones [electron/s]",
+    )
     stars: StarField = StarField(n=40, flux_min=300.0, flux_max=6000.0)
-    dither: float = Field(default=0.0, ge=0)
-    fwhm: float = Field(default=3.5, gt=0)
+    dither: float = Field(default=0.0, ge=0, description="largest shift between exposures [pixel]")
+    fwhm: float = Field(default=3.5, gt=0, description="of a star [pixel]")
     day_obs: int = DAY
 
 

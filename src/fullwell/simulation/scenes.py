@@ -88,9 +88,9 @@ class FlatScene(Scene):
 class Star(StepConfig):
     """One star at (x, y) [pixel] with `flux` [electron/s at flat = 1]."""
 
-    x: float
-    y: float
-    flux: float = Field(ge=0)
+    x: float = Field(description="assembled coordinates [pixel]")
+    y: float = Field(description="assembled coordinates [pixel]")
+    flux: float = Field(ge=0, description="[electron/s at flat = 1]")
 
 
 class StarField(StepConfig):
@@ -144,7 +144,7 @@ class ScienceScene(Scene):
     gradient: tuple[float, float] = (0.0, 0.0)
     stars: StarField | tuple[Star, ...] = StarField()
     profile: Literal["moffat", "gaussian"] = "moffat"
-    fwhm: float = Field(default=3.5, gt=0)
+    fwhm: float = Field(default=3.5, gt=0, description="of a star [pixel]")
     beta: float = Field(default=3.5, gt=1)
     offset: tuple[float, float] = (0.0, 0.0)
     time: float = Field(default=30.0, ge=0)

@@ -56,35 +56,40 @@ class SensorConfig(StepConfig):
     temperature : [Celsius].
     """
 
-    gain: float = Field(default=1.5, gt=0)
-    read_noise: float = Field(default=5.0, ge=0)
-    spread: float = Field(default=0.03, ge=0, lt=0.5)
+    gain: float = Field(default=1.5, gt=0, description="where the detector states none [electron/adu]")
+    read_noise: float = Field(default=5.0, ge=0, description="where the detector states none [electron]")
+    spread: float = Field(
+        default=0.03,
+        ge=0,
+        lt=0.5,
+        description="relative scatter of gain and read noise between amplifiers, on stated values too",
+    )
     level: float = Field(default=1000.0, ge=0)
-    level_spread: float = Field(default=20.0, ge=0)
-    level_drift: float = Field(default=0.5, ge=0)
-    row_noise: float = Field(default=0.0, ge=0)
+    level_spread: float = Field(default=20.0, ge=0, description="of the overscan level between amplifiers [adu]")
+    level_drift: float = Field(default=0.5, ge=0, description="rms of the level from frame to frame [adu]")
+    row_noise: float = Field(default=0.0, ge=0, description="rms of an offset common to all pixels of a row [adu]")
     ramp_exponential: float = 8.0
     ramp_linear: float = 4.0
-    ramp_rows: float = Field(default=40.0, gt=0)
+    ramp_rows: float = Field(default=40.0, gt=0, description="rows over which ramp_exponential decays")
     bias_pattern: float = Field(default=1.5, ge=0)
     bias_columns: int = Field(default=1, ge=0)
-    bias_column_step: float = Field(default=12.0, ge=0)
+    bias_column_step: float = Field(default=12.0, ge=0, description="height of the columns that stand out [electron]")
     parallel_pattern: float = Field(default=0.0, ge=0)
-    dark_rate: float = Field(default=0.05, ge=0)
-    dark_spread: float = Field(default=0.1, ge=0)
-    hot_fraction: float = Field(default=1e-4, ge=0, le=1)
-    hot_rate: float = Field(default=5.0, ge=0)
-    hot_sigma: float = Field(default=1.0, ge=0)
+    dark_rate: float = Field(default=0.05, ge=0, description="mean [electron/s]")
+    dark_spread: float = Field(default=0.1, ge=0, description="relative scatter of the dark rate")
+    hot_fraction: float = Field(default=1e-4, ge=0, le=1, description="share of pixels that are hot")
+    hot_rate: float = Field(default=5.0, ge=0, description="median rate of a hot pixel [electron/s]")
+    hot_sigma: float = Field(default=1.0, ge=0, description="width of the rates of hot pixels [natural log]")
     vignetting: float = Field(default=0.15, ge=0, lt=1)
     prnu: float = Field(default=0.008, ge=0)
     dust: int = Field(default=6, ge=0)
     dust_depth: float = Field(default=0.03, ge=0, lt=0.6)
-    rings: float = Field(default=0.002, ge=0)
-    rings_period: float = Field(default=25.0, gt=0)
+    rings: float = Field(default=0.002, ge=0, description="rms of the tree rings")
+    rings_period: float = Field(default=25.0, gt=0, description="of the tree rings [pixel]")
     dead_pixels: int = Field(default=8, ge=0)
     dead_columns: int = Field(default=1, ge=0)
     bright_columns: int = Field(default=1, ge=0)
-    bright_column_rate: float = Field(default=40.0, ge=0)
+    bright_column_rate: float = Field(default=40.0, ge=0, description="[electron/s]")
     nonlinearity: float = 0.0
     nonlinearity_cubic: float = 0.0
     crosstalk: float = Field(default=0.0, ge=0)
