@@ -27,6 +27,7 @@ templates_path: list[str] = []
 default_role = "py:obj"
 
 autodoc_member_order = "bysource"
+autodoc_default_options = {"exclude-members": "model_config"}
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
@@ -58,4 +59,6 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
+FLAT = "index conventions reduce cameras recipes commands variance products simulate ARCHITECTURE CONTRIBUTING CHANGELOG"
+html_sidebars = dict.fromkeys([*FLAT.split(), "performance", "notebooks/*"], [])  # pages without pages below them
 html_context = {"default_mode": "auto"}

@@ -6,6 +6,7 @@ the build reads its sources. `readable` brings docstrings into the form that num
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import sys
@@ -77,11 +78,28 @@ def note_parts(note: str) -> tuple[str, str, list[tuple[str, str]]]:
     return title, sentence, parts
 
 
+def field_notes(config: type) -> dict[str, str]:
+    """Field -> sentence, from the parameters of the docstrings of a class and its bases."""
+    notes: dict[str, str] = {}
+    for kind in reversed(config.__mro__):
+        last: list[str] = []
+        for line in inspect.cleandoc(vars(kind).get("__doc__") or "").splitlines():
+            entry = re.match(ENTRY, line)
+            if entry:
+                for names, text in _entries(entry[1], entry[2]):
+                    unit = re.search(r"\[[^\]]*\]", names)
+                    last = re.sub(r"\[[^\]]*\]", "", names).replace(" ", "").split(",")
+                    notes |= dict.fromkeys(last, f"{text} {unit[0]}" if unit else text)
+            elif line.startswith("    "):
+                notes |= {name: f"{notes[name]} {line.strip()}" for name in last}
+            else:
+                last = []
+    return notes
+
+
 def settings_table(config: type) -> str:
     """Fields of a settings class: name, type, default, meaning; "" where there is none."""
-    from fullwell.cli.explain import _field_notes
-
-    notes, rows = _field_notes(config), []
+    notes, rows = field_notes(config), []
     for name, info in config.model_fields.items():
         meaning = info.description or notes.get(name, "")
         kind = inspect.formatannotation(info.annotation).replace("typing.", "")
@@ -158,7 +176,7 @@ def effect_page(module: ModuleType) -> str:
             ("directions", "can be taken out and put in" if step.adder else "one direction"),
             ("recipes", ", ".join(map(code, inside)) or "none; `fw.effects` only"),
         ]
-        lines += [f"## Step `{name}`", "", table(("", ""), facts)]
+        lines += [f"## Step `{name}`", "", table(("property", "value"), facts)]
         settings = settings_table(step.config)
         example = next(iter(step.config.model_fields), None)
         if settings:
@@ -231,6 +249,24 @@ def public_names() -> str:
     return table(("name", "comes from", "what it is"), rows)
 
 
+def constant_note(module: ModuleType, name: str) -> str:
+    """What the source says of a constant: the string after its assignment, else what kind of thing it is."""
+    for path in sorted(Path(module.__file__ or "").parent.glob("*.py")):
+        body = ast.parse(path.read_text(encoding="utf-8")).body
+        for first, second in zip(body, body[1:], strict=False):
+            targets = getattr(first, "targets", [getattr(first, "target", None)])
+            named = any(isinstance(t, ast.Name) and t.id == name for t in targets)
+            if named and isinstance(second, ast.Expr) and isinstance(second.value, ast.Constant):
+                return starless(" ".join(str(second.value.value).split()))
+    thing = getattr(module, name)
+    if hasattr(thing, "kind") and hasattr(thing, "register"):
+        return f"The registry of every {thing.kind}, by name: " + ", ".join(f"``{key}``" for key in thing) + "."
+    if isinstance(thing, (tuple, frozenset, dict)):
+        inside = [getattr(item, "name", item) for item in thing]
+        return ", ".join(f"``{item}``" for item in inside) + "."
+    return f"A ``{type(thing).__name__}``."
+
+
 def api_page(module_name: str, title: str) -> str:
     """reST page of the public names of one module."""
     from importlib import import_module
@@ -245,7 +281,7 @@ def api_page(module_name: str, title: str) -> str:
         elif callable(thing):
             lines += [f".. autofunction:: {name}", ""]
         else:
-            lines += [f".. autodata:: {name}", "   :no-value:", ""]
+            lines += [f".. py:data:: {name}", "", f"   {constant_note(module, name)}", ""]
     return "\n".join(lines)
 
 
@@ -310,6 +346,8 @@ def write(folder: Path) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------- docstrings
+ARRAY = r"~?numpy\.ndarray\[tuple\[~?(?:typing\.)?(?:Any|int), \.\.\.\], ~?numpy\.dtype\[([^\]]*)\]\]"
+ENTRY = r"([\w, .*\\]+?(?: \[[^\]]*\](?:, [\w, ]+)?)?) : (.+)"
 LISTS = ("Parameters", "Attributes", "Returns", "Raises")
 
 
@@ -333,7 +371,7 @@ def readable(lines: list[str]) -> list[str]:
             continue
         literal = line.rstrip().endswith("::")
         line = starless(line)
-        entry = re.match(r"([\w, .*\\]+?(?: \[[^\]]*\](?:, [\w, ]+)?)?) : (.+)", line)
+        entry = re.match(ENTRY, line)
         if section in LISTS and entry:
             for name, text in _entries(entry[1], entry[2]):
                 out += [name, f"    {text}"]
@@ -377,9 +415,18 @@ def _process(app: Any, what: str, name: str, obj: Any, options: Any, lines: list
     lines[:] = readable(lines)
 
 
+def _signature(app: Any, what: str, name: str, obj: Any, options: Any, args: str | None, out: str | None) -> Any:
+    """Signatures that Sphinx can take apart: no ``<factory>``, arrays by their short name."""
+    if args is None:
+        return None
+    args, out = (re.sub(ARRAY, r"~numpy.typing.NDArray[\1]", text) if text else text for text in (args, out))
+    return re.sub(r"=\s*<[^<>]*>", "=...", args or ""), out
+
+
 def setup(app: Any) -> dict[str, Any]:
     """Hook into Sphinx: write the pages before sources are read, mend docstrings before numpydoc sees them."""
     app.setup_extension("sphinx.ext.autodoc")
     write(Path(app.srcdir) / "generated")
     app.connect("autodoc-process-docstring", _process, priority=400)
+    app.connect("autodoc-process-signature", _signature)
     return {"version": "1", "parallel_read_safe": True}
