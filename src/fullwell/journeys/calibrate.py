@@ -7,25 +7,31 @@ known, else in adu.
 
 from __future__ import annotations
 
+import contextlib
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from fullwell.base.errors import FullwellError, MissingProduct
+from fullwell.base.errors import FullwellError, GeometryError, MissingProduct
 from fullwell.base.progress import progress
+from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Workers
 from fullwell.frames import Frame
+from fullwell.journeys.gains import as_cold, by_temperature, gain_of, noise_of, own_noise
 from fullwell.journeys.night import Item, Night, ReduceOptions, Setup
 from fullwell.journeys.spool import Spool
 from fullwell.products import Bias, Dark, Defects, Flat, Gain, Product
-from fullwell.reduction import cut_out, differences, isr, match
+from fullwell.reduction import cut_out, isr, match
 
 __all__ = ["Calibrations", "Desk", "calibrate"]
+
+P = TypeVar("P", bound=Product)
 
 
 @dataclass
@@ -141,25 +147,59 @@ def _keep(frame: Frame) -> dict[str, Any]:
 def calibrate(night: Night, setup: Setup, desk: Desk) -> Calibrations:
     """All calibrations that the frames of `setup` allow."""
     made = Calibrations(setup)
-    desk.recipe_of = next(i.instrument.recipe for i in night.items if Setup.of(i.observation) == setup)
-    bias_frames = _corrected(night.of("bias", setup), desk, made, {}, "bias", off=("gain", "variance"))
-    used = _as_cold(bias_frames, night, setup)
-    noise = _noise(used, made)
-    flats = _flat_frames(night, setup, desk, made, bias_frames)
-    made.gain = _gain(night, setup, desk, made, flats, noise)
-    if made.gain is not None and used:
-        made.gain = _own_noise(made.gain, used)
+    items = [i for i in night.items if Setup.of(i.observation) == setup]
+    desk.recipe_of = items[0].instrument.recipe
+    detector = _detector(items, desk)
+    if detector is None:
+        made.notes.append("None of these frames can be read: no calibrations are made.")
+        return made
+    bias_frames = _corrected(_items(night, "bias", made), desk, made, {}, "bias", off=("gain", "variance"))
+    used = as_cold(bias_frames, night, setup)
+    noise = noise_of(used, made)
+    flats = _flat_frames(night, desk, made, bias_frames)
+    made.gain = gain_of(detector, items[0].observation, desk.options, made, flats, noise)
+    if made.gain is not None and used and desk.options.read_noise is None:
+        made.gain = own_noise(made.gain, used)
     electron = made.gain is not None and np.isfinite(made.gain.gain).all()
     if not electron:
         made.notes.append(
             "The gain is not known: there is no pair of flats of one filter, no --gain, and no plausible gain in the "
             "headers. Frames stay in adu and their variance has no Poisson term."
         )
-    _build_bias(night, setup, desk, made)
-    _build_darks(night, setup, desk, made)
-    _build_flats(night, setup, desk, made)
+    _build_bias(night, desk, made)
+    _build_darks(night, desk, made)
+    _build_flats(night, desk, made)
     _build_defects(desk, made)
     return made
+
+
+def _make(made: Calibrations, name: str, build: Callable[[Any], P], frames: Sequence[Frame]) -> list[P]:
+    """What `build` makes of the frames, in a list; [] where it cannot, with the reason kept under `name`."""
+    try:
+        return [build(frames)]
+    except FullwellError as err:
+        made.failed[name] = err
+        return []
+
+
+def _items(night: Night, kind: str, made: Calibrations) -> list[Item]:
+    """Frames of one kind that can be combined: those of the size and window that most of them have."""
+    items = night.of(kind, made.setup)
+    if not items:
+        return items
+    (most, _), *others = Counter((i.shape, i.observation.window) for i in items).most_common()
+    for item in items if others else ():
+        if (item.shape, item.observation.window) != most:
+            made.failed[item.name] = GeometryError(
+                f"it has {_by(item.shape)} pixels, most {kind} frames {_by(most[0])}",
+                where=str(item.path),
+                remedy="leave it out with --skip, or reduce frames of this size in a folder of their own",
+            )
+    return [i for i in items if (i.shape, i.observation.window) == most]
+
+
+def _by(shape: Sequence[int]) -> str:
+    return " x ".join(str(n) for n in shape)
 
 
 def _corrected(
@@ -192,256 +232,41 @@ def _corrected(
     return out
 
 
-def _noise(frames: Sequence[Frame], made: Calibrations) -> Mapping[str, tuple[float, float]]:
-    """Read noise of each amplifier [adu] and its error, from pairs of bias frames of one temperature; {} if none.
-
-    A single bias frame gives the scatter between neighbours of a row, which holds its fixed pattern too.
-    """
-    from fullwell.measure import pair_noise
-
-    pairs = _bias_pairs(frames)
-    if pairs:
-        made.notes.append(f"Read noise from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of bias frames.")
-        return pair_noise(pairs)
-    if not frames:
-        return {}
-    made.notes.append(
-        "Read noise from the scatter between neighbours in one bias frame: an upper limit, since it holds the fixed "
-        "pattern. Two bias frames would give it without."
-    )
-    return _single_noise(frames[0])
-
-
-def _single_noise(frame: Frame) -> Mapping[str, tuple[float, float]]:
-    from fullwell.measure import statistics
-
-    out = {}
-    detector = frame.detector
-    assert detector is not None
-    for amp in detector:
-        part = frame[amp.trimmed]
-        good = part.good()
-        step = np.diff(part.image.array.astype(float), axis=1)
-        found = statistics(step, ~(good[:, 1:] & good[:, :-1]))
-        value = found.sigma / math.sqrt(2)
-        # neighbouring steps share a pixel: their variances are correlated by 1/4, which adds half to the variance
-        out[amp.name] = (value, value * math.sqrt(1.5) / math.sqrt(2 * max(found.count, 1)))
-    return out
-
-
-def _own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
-    """The gain with the noise of single pixels where an overscan value per row was subtracted.
-
-    The gain itself needs the noise of the frames as they are, which holds the error of that value; the variance of
-    a pixel gets that error from the overscan step, so that here it must not be counted again.
-    """
-    from fullwell.measure import pair_noise
-
-    record = frames[0].last("overscan_serial")
-    pairs = _bias_pairs(frames)
-    if not pairs or record is None or record.state != "done" or "per_row" not in str(record.config.get("method")):
-        return gain
-    own = pair_noise(pairs, centre_rows=True)
-    value = np.array([own[name].value for name in gain.amps])
-    error = np.array([own[name].error for name in gain.amps])
-    spread = np.nan_to_num(gain.gain_error)
-    return replace(
-        gain,
-        read_noise=gain.gain * value,
-        read_noise_error=np.hypot(gain.gain * error, value * spread),
-        read_noise_adu=value,
-        id="",
-    )
-
-
-def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
-    """Successive frames of one temperature, each in one pair."""
-    return [p for group in _by_temperature(frames) for p in zip(group[::2], group[1::2], strict=False)]
-
-
-def _as_cold(frames: Sequence[Frame], night: Night, setup: Setup) -> list[Frame]:
-    """Bias frames of the temperature of the flats, else of the science frames; all where none has it."""
-    wanted = [i.observation for kind in ("flat", "science") for i in night.of(kind, setup)]
-    for obs in wanted[:1]:
-        alike = [
-            f for f in frames if not any(d.field == "temperature" for d in differences("bias", f.observation, obs))
-        ]
-        if alike:
-            return alike
-    return list(frames)
-
-
-def _by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
-    """Frames grouped by set temperature (or measured one, to 2 C), in order."""
-    groups: dict[float, list[Frame]] = {}
-    for frame in frames:
-        obs = frame.observation
-        t = (
-            obs.set_temperature
-            if math.isfinite(obs.set_temperature)
-            else 2 * round(obs.temperature / 2)
-            if math.isfinite(obs.temperature)
-            else math.nan
-        )
-        key = next((k for k in groups if k == t or (math.isnan(k) and math.isnan(t))), t)
-        groups.setdefault(key, []).append(frame)
-    return list(groups.values())
-
-
-def _flat_frames(
-    night: Night, setup: Setup, desk: Desk, made: Calibrations, bias_frames: Sequence[Frame]
-) -> list[Frame]:
+def _flat_frames(night: Night, desk: Desk, made: Calibrations, bias_frames: Sequence[Frame]) -> list[Frame]:
     """Flats in adu above the bias, for the gain."""
     from fullwell.measure import build_bias
 
-    biases = [build_bias(group) for group in _by_temperature(bias_frames)]
+    biases = [b for group in by_temperature(bias_frames) for b in _make(made, "combined bias", build_bias, group)]
 
     def products(frame: Frame) -> dict[str, Product]:
         return {"bias": match("bias", biases, frame, desk.options.accept)} if biases else {}
 
-    return _corrected(night.of("flat", setup), desk, made, products, "flat", off=("gain", "variance"))
+    return _corrected(_items(night, "flat", made), desk, made, products, "flat", off=("gain", "variance"))
 
 
-def _gain(
-    night: Night,
-    setup: Setup,
-    desk: Desk,
-    made: Calibrations,
-    flats: Sequence[Frame],
-    noise: Mapping[str, tuple[float, float]],
-) -> Gain | None:
-    """By option, else measured from pairs, else from the header with a note, else the camera's, else none."""
-    from fullwell.measure import pair_gain
-
-    detector = _detector(night, setup, desk)
-    options = desk.options
-    names = detector.names
-    header = next((i.observation for i in night.items if Setup.of(i.observation) == setup), None)
-    read_noise_adu = np.array([noise.get(n, (math.nan, 0.0))[0] for n in names])
-    if options.gain is not None:
-        return _fixed(names, options.gain, options.read_noise, read_noise_adu, "option", options.saturation)
-    pairs = flat_pairs(flats)
-    if pairs:
-        gain = pair_gain(pairs, noise=noise or None)
-        made.pairs = len(pairs)
-        made.points = _points(pairs)
-        made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
-        if header is not None and math.isfinite(header.header_gain):
-            off = float(np.median(gain.gain)) / header.header_gain - 1
-            made.notes.append(
-                f"The header says {header.header_gain:g} e-/adu; the measured gain, {off:+.1%} from it, is used."
-            )
-        return gain
-    if header is not None and math.isfinite(header.header_gain):
-        made.notes.append(
-            f"Gain {header.header_gain:g} e-/adu taken from the header ({header.sources.get('header_gain', 'GAIN')}): "
-            "there is no pair of flats to measure it."
-        )
-        own = options.read_noise if options.read_noise is not None else header.header_read_noise
-        return _fixed(names, header.header_gain, own, read_noise_adu, "header", options.saturation)
-    if np.isfinite(detector.values("gain")).all():
-        return Gain.of_detector(detector)
-    nan = np.full(len(names), np.nan)
-    if not np.isfinite(read_noise_adu).any():
-        return None
-    return Gain(
-        amps=names, gain=nan, gain_error=nan, read_noise=nan, read_noise_error=nan, read_noise_adu=read_noise_adu,
-        estimator="none",
-    )  # fmt: skip
-
-
-def _points(pairs: Sequence[tuple[Frame, Frame]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Amplifier -> (means [adu], variances of one image [adu2]) of the pairs, for the figure."""
-    from fullwell.measure.pairs import pair_point
-
-    detector = pairs[0][0].detector
-    assert detector is not None
-    out = {}
-    for amp in detector:
-        found = [
-            pair_point(
-                a.image[amp.trimmed].array, b.image[amp.trimmed].array, (a.good() & b.good())[amp.trimmed.slices]
-            )
-            for a, b in pairs
-        ]
-        means = [(p.mean1 + p.mean2) / 2 for p in found]
-        out[amp.name] = np.array(means), np.array([p.variance / (1 + p.ratio**2) for p in found])
-    return out
-
-
-def _fixed(
-    names: tuple[str, ...],
-    gain: float,
-    read_noise: float | None,
-    measured_adu: np.ndarray,
-    estimator: str,
-    saturation: float | None,
-) -> Gain:
-    n = len(names)
-    nan = np.full(n, np.nan)
-    stated = nan if read_noise is None else np.full(n, float(read_noise))
-    return Gain(
-        amps=names,
-        gain=np.full(n, gain),
-        gain_error=nan,
-        read_noise=np.where(np.isfinite(measured_adu), measured_adu * gain, stated),
-        read_noise_error=nan,
-        saturation=None if saturation is None else np.full(n, saturation),
-        estimator=estimator,
-    )
-
-
-def _detector(night: Night, setup: Setup, desk: Desk) -> Any:
-    for item in night.items:
-        if Setup.of(item.observation) == setup:
-            detector = desk.read(item).detector
-            assert detector is not None
-            return detector
-    raise MissingProduct(f"no frame of {setup}")
-
-
-def flat_pairs(flats: Sequence[Frame], mismatch: float = 0.1) -> list[tuple[Frame, Frame]]:
-    """Pairs of consecutive flats of one filter whose levels agree to `mismatch`; each flat is used once."""
-    by_filter: dict[str, list[Frame]] = {}
-    for frame in flats:
-        by_filter.setdefault(frame.observation.filter, []).append(frame)
-    pairs = []
-    for group in by_filter.values():
-        levels = [float(np.median(f.image.array)) for f in group]
-        i = 0
-        while i + 1 < len(group):
-            a, b = levels[i], levels[i + 1]
-            if min(a, b) > 0 and abs(a - b) <= mismatch * max(a, b):
-                pairs.append((group[i], group[i + 1]))
-                i += 2
-            else:
-                i += 1
-    return pairs
-
-
-def _build_bias(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
+def _build_bias(night: Night, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_bias
 
     products: dict[str, Product] = {} if made.gain is None else {"gain": made.gain}
-    frames = _corrected(night.of("bias", setup), desk, made, products, "bias")
-    for group in _by_temperature(frames):
-        made.bias.append(build_bias(group))
+    frames = _corrected(_items(night, "bias", made), desk, made, products, "bias")
+    for group in by_temperature(frames):
+        made.bias += _make(made, "combined bias", build_bias, group)
     if not frames:
         made.notes.append("There are no bias frames: what the overscan leaves of the bias is not subtracted.")
 
 
-def _build_darks(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
+def _build_darks(night: Night, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_dark
 
-    items = night.of("dark", setup)
+    items = _items(night, "dark", made)
     bare = not made.bias and not _overscanned(items, desk, made)
     recipe = "bias" if bare else "dark"
     frames = _corrected(items, desk, made, lambda f: made.for_frame(f, ("bias",), desk.options.accept), recipe)
-    for group in _by_temperature(frames):
+    for group in by_temperature(frames):
         if bare:
             _build_flat_darks(group, made)
         else:
-            made.dark.append(build_dark(group))
+            made.dark += _make(made, "combined dark", build_dark, group)
 
 
 def _overscanned(items: Sequence[Item], desk: Desk, made: Calibrations) -> bool:
@@ -458,7 +283,8 @@ def _build_flat_darks(frames: Sequence[Frame], made: Calibrations) -> None:
     from fullwell.measure import build_bias
 
     for time in sorted({_dark_time(f) for f in frames}):
-        made.flat_darks.append(build_bias([f for f in frames if _dark_time(f) == time]))
+        group = [f for f in frames if _dark_time(f) == time]
+        made.flat_darks += _make(made, f"combined dark of {time:g} s", build_bias, group)
     made.notes.append(
         "There are neither bias frames nor an overscan: darks hold the bias and cannot be scaled. They are subtracted "
         "as they are, bias and dark together, from frames of the same exposure time."
@@ -470,23 +296,31 @@ def _dark_time(frame: Frame) -> float:
     return obs.dark_time if math.isfinite(obs.dark_time) else obs.exposure_time
 
 
-def _build_flats(night: Night, setup: Setup, desk: Desk, made: Calibrations) -> None:
+def _build_flats(night: Night, desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_flat
 
     def products(frame: Frame) -> dict[str, Product]:
         return made.for_frame(frame, ("bias", "dark"), desk.options.accept)
 
-    frames = _corrected(night.of("flat", setup), desk, made, products, "flat")
+    frames = _corrected(_items(night, "flat", made), desk, made, products, "flat")
     for name in sorted({f.observation.filter for f in frames}):
         group = [f for f in frames if f.observation.filter == name]
-        try:
-            made.flat.append(build_flat(group))
-        except FullwellError as err:
-            made.notes.append(f"No flat for filter {name or '(none)'}: {err.problem}.")
+        made.flat += _make(made, f"combined flat, filter {name or '(none)'}", build_flat, group)
 
 
 def _build_defects(desk: Desk, made: Calibrations) -> None:
     from fullwell.measure import build_defects
 
     if made.dark or made.flat:
-        made.defects.append(build_defects(darks=made.dark, flats=made.flat, biases=made.bias))
+        try:
+            made.defects.append(build_defects(darks=made.dark, flats=made.flat, biases=made.bias))
+        except FullwellError as err:
+            made.failed["defects"] = err
+
+
+def _detector(items: Sequence[Item], desk: Desk) -> Detector | None:
+    """The geometry of the first frame that can be read."""
+    for item in items:
+        with contextlib.suppress(FullwellError):
+            return desk.read(item).detector
+    return None

@@ -176,8 +176,19 @@ def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> Non
         name = _product_name(product, made, every, many)
         suffix = ".fits" if product.kind in ("bias", "dark", "flat") else ".ecsv"
         path = result.out / "calib" / f"{name}{suffix}"
-        io.write_product(product, path)
+        if not _same(path, product):
+            io.write_product(product, path)
         result.products[name] = path
+
+
+def _same(path: Path, product: Product) -> bool:
+    """Whether the file holds this very product, sound: then it stays as it is."""
+    from fullwell import io
+
+    try:
+        return path.exists() and io.read_product(path).id == product.id
+    except FullwellError:
+        return False
 
 
 def _product_name(product: Product, made: Calibrations, every: list[Product], many: bool) -> str:
@@ -231,8 +242,9 @@ def _one(item: Item, made: Calibrations, output: Path, desk: Desk) -> FrameResul
         result.products = {role: p.id for role, p in products.items()}
         settings = desk.options.model_dump(mode="json", include={"off", "settings", "components", "compress"})
         job = content_id(io.file_digest(item.path), sorted(result.products.items()), settings, __version__)
-        if output.exists() and _job_of(output) == job:
-            result.state, done = "kept", io.read(output)
+        kept = _kept(output, job)
+        if kept is not None:
+            result.state, done = "kept", kept
         else:
             done = desk.correct(raw, products, "generic")
             done = replace(done, metadata={**done.metadata, JOB_KEY: job, "FWRAW": item.name})
@@ -244,13 +256,16 @@ def _one(item: Item, made: Calibrations, output: Path, desk: Desk) -> FrameResul
     return result
 
 
-def _job_of(path: Path) -> str:
+def _kept(path: Path, job: str) -> Frame | None:
+    """The frame that an earlier run left, where it was made of the same and can be read."""
     from fullwell import io
 
     try:
-        return str(io.read_headers(path).primary.get(JOB_KEY, ""))
+        if path.exists() and io.read_headers(path).primary.get(JOB_KEY) == job:
+            return io.read(path)
     except FullwellError:
-        return ""
+        return None
+    return None
 
 
 def _measure(frame: Frame, result: FrameResult) -> None:

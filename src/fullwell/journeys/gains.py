@@ -1,0 +1,261 @@
+"""Read noise and gain of one set-up, from its pairs of frames or from what headers and options state."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fullwell.base.errors import FullwellError
+from fullwell.cameras import Detector
+from fullwell.frames import Frame, Observation
+from fullwell.journeys.night import Night, ReduceOptions, Setup
+from fullwell.products import Gain
+from fullwell.reduction import differences
+
+if TYPE_CHECKING:
+    from fullwell.journeys.calibrate import Calibrations
+
+__all__ = ["as_cold", "by_temperature", "flat_pairs", "gain_of", "noise_of", "own_noise"]
+
+
+def by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
+    """Frames grouped by temperature, in order: those that could calibrate each other are together."""
+    groups: list[list[Frame]] = []
+    for frame in frames:
+        group = next((g for g in groups if _one_temperature(g[0], frame.observation)), None)
+        if group is None:
+            groups.append([frame])
+        else:
+            group.append(frame)
+    return groups
+
+
+def _one_temperature(frame: Frame, obs: Observation) -> bool:
+    return all(d.field != "temperature" for d in differences("bias", frame.observation, obs))
+
+
+def as_cold(frames: Sequence[Frame], night: Night, setup: Setup) -> list[Frame]:
+    """Bias frames of the temperature of the flats, else of the science frames; all where none has it."""
+    wanted = [i.observation for kind in ("flat", "science") for i in night.of(kind, setup)]
+    for obs in wanted[:1]:
+        alike = [
+            f for f in frames if not any(d.field == "temperature" for d in differences("bias", f.observation, obs))
+        ]
+        if alike:
+            return alike
+    return list(frames)
+
+
+def noise_of(frames: Sequence[Frame], made: Calibrations) -> Mapping[str, tuple[float, float]]:
+    """Read noise of each amplifier [adu] and its error, from pairs of bias frames of one temperature; {} if none.
+
+    A single bias frame gives the scatter between neighbours of a row, which holds its fixed pattern too.
+    """
+    from fullwell.measure import pair_noise
+
+    pairs = _bias_pairs(frames)
+    if pairs:
+        try:
+            found = pair_noise(pairs)
+        except FullwellError as err:
+            made.notes.append(f"No read noise from the bias frames: {err.problem} ({err.where}).")
+            return {}
+        made.notes.append(f"Read noise from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of bias frames.")
+        return found
+    if not frames:
+        return {}
+    made.notes.append(
+        "Read noise from the scatter between neighbours in one bias frame: an upper limit, since it holds the fixed "
+        "pattern. Two bias frames would give it without."
+    )
+    return _single_noise(frames[0])
+
+
+def _single_noise(frame: Frame) -> Mapping[str, tuple[float, float]]:
+    from fullwell.measure import statistics
+
+    out = {}
+    detector = frame.detector
+    assert detector is not None
+    for amp in detector:
+        part = frame[amp.trimmed]
+        good = part.good()
+        step = np.diff(part.image.array.astype(float), axis=1)
+        found = statistics(step, ~(good[:, 1:] & good[:, :-1]))
+        value = found.sigma / math.sqrt(2)
+        # neighbouring steps share a pixel: their variances are correlated by 1/4, which adds half to the variance
+        out[amp.name] = (value, value * math.sqrt(1.5) / math.sqrt(2 * max(found.count, 1)))
+    return out
+
+
+def own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
+    """The gain with the noise of single pixels where an overscan value per row was subtracted.
+
+    The gain itself needs the noise of the frames as they are, which holds the error of that value; the variance of
+    a pixel gets that error from the overscan step, so that here it must not be counted again.
+    """
+    from fullwell.measure import pair_noise
+
+    record = frames[0].last("overscan_serial")
+    pairs = _bias_pairs(frames)
+    if not pairs or record is None or record.state != "done" or "per_row" not in str(record.config.get("method")):
+        return gain
+    try:
+        own = pair_noise(pairs, centre_rows=True)
+    except FullwellError:
+        return gain
+    value = np.array([own[name].value for name in gain.amps])
+    error = np.array([own[name].error for name in gain.amps])
+    spread = np.nan_to_num(gain.gain_error)
+    return replace(
+        gain,
+        read_noise=gain.gain * value,
+        read_noise_error=np.hypot(gain.gain * error, value * spread),
+        read_noise_adu=value,
+        id="",
+    )
+
+
+def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
+    """Successive frames of one temperature, each in one pair."""
+    return [p for group in by_temperature(frames) for p in zip(group[::2], group[1::2], strict=False)]
+
+
+def gain_of(
+    detector: Detector,
+    header: Observation,
+    options: ReduceOptions,
+    made: Calibrations,
+    flats: Sequence[Frame],
+    noise: Mapping[str, tuple[float, float]],
+) -> Gain | None:
+    """By option, else measured from pairs, else from the header with a note, else the camera's, else none.
+
+    A read noise that the user states is used whatever was measured; that of the header where nothing was.
+    """
+    names = detector.names
+    stated = options.read_noise
+    if stated is None and not noise and math.isfinite(header.header_read_noise):
+        stated = header.header_read_noise
+        made.notes.append(f"Read noise {stated:g} e- taken from the header: there are no bias frames to measure it.")
+    measured = np.array([noise.get(n, (math.nan, 0.0))[0] for n in names])
+    if options.gain is not None:
+        return _fixed(names, options.gain, stated, measured, "option", options.saturation)
+    gain = _measured(flats, noise, stated, header, made)
+    if gain is not None:
+        return gain if options.saturation is None else replace(gain, saturation=np.full(len(names), options.saturation))
+    if math.isfinite(header.header_gain):
+        made.notes.append(
+            f"Gain {header.header_gain:g} e-/adu taken from the header ({header.sources.get('header_gain', 'GAIN')}): "
+            "there is no pair of flats to measure it."
+        )
+        return _fixed(names, header.header_gain, stated, measured, "header", options.saturation)
+    if np.isfinite(detector.values("gain")).all():
+        return Gain.of_detector(detector)
+    if not np.isfinite(measured).any():
+        return None
+    nan = np.full(len(names), np.nan)
+    return Gain(
+        amps=names, gain=nan, gain_error=nan, read_noise=nan, read_noise_error=nan, read_noise_adu=measured,
+        estimator="none",
+    )  # fmt: skip
+
+
+def _measured(
+    flats: Sequence[Frame],
+    noise: Mapping[str, tuple[float, float]],
+    stated: float | None,
+    header: Observation,
+    made: Calibrations,
+) -> Gain | None:
+    """The gain of pairs of flats; None, with a note, where none can be used."""
+    from fullwell.measure import pair_gain
+
+    pairs = flat_pairs(flats)
+    if not pairs:
+        return None
+    try:
+        gain = pair_gain(pairs, noise=noise or None)
+        if stated is not None:
+            for _ in range(2):
+                known = zip(gain.amps, stated / gain.gain, strict=True)
+                gain = pair_gain(pairs, noise={n: (v, 0.0) for n, v in known if math.isfinite(v)} or None)
+            gain = replace(gain, read_noise=np.full(len(gain.amps), stated), read_noise_adu=stated / gain.gain, id="")
+    except FullwellError as err:
+        made.notes.append(f"No gain from the flats: {err.problem}.")
+        return None
+    if not np.isfinite(gain.gain).any():
+        made.notes.append("No gain from the flats: " + " ".join(gain.notes))
+        return None
+    made.pairs = len(pairs)
+    made.points = _points(pairs)
+    made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
+    if math.isfinite(header.header_gain):
+        off = float(np.nanmedian(gain.gain)) / header.header_gain - 1
+        made.notes.append(
+            f"The header says {header.header_gain:g} e-/adu; the measured gain, {off:+.1%} from it, is used."
+        )
+    return gain
+
+
+def flat_pairs(flats: Sequence[Frame], mismatch: float = 0.1) -> list[tuple[Frame, Frame]]:
+    """Pairs of consecutive flats of one filter whose levels agree to `mismatch`; each flat is used once."""
+    by_filter: dict[str, list[Frame]] = {}
+    for frame in flats:
+        by_filter.setdefault(frame.observation.filter, []).append(frame)
+    pairs = []
+    for group in by_filter.values():
+        levels = [float(np.median(f.image.array)) for f in group]
+        i = 0
+        while i + 1 < len(group):
+            a, b = levels[i], levels[i + 1]
+            if min(a, b) > 0 and abs(a - b) <= mismatch * max(a, b):
+                pairs.append((group[i], group[i + 1]))
+                i += 2
+            else:
+                i += 1
+    return pairs
+
+
+def _points(pairs: Sequence[tuple[Frame, Frame]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Amplifier -> (means [adu], variances of one image [adu2]) of the pairs, for the figure."""
+    from fullwell.measure.pairs import pair_point
+
+    detector = pairs[0][0].detector
+    assert detector is not None
+    out = {}
+    for amp in detector:
+        found = [
+            pair_point(
+                a.image[amp.trimmed].array, b.image[amp.trimmed].array, (a.good() & b.good())[amp.trimmed.slices]
+            )
+            for a, b in pairs
+        ]
+        means = [(p.mean1 + p.mean2) / 2 for p in found]
+        out[amp.name] = np.array(means), np.array([p.variance / (1 + p.ratio**2) for p in found])
+    return out
+
+
+def _fixed(
+    names: tuple[str, ...],
+    gain: float,
+    read_noise: float | None,
+    measured_adu: np.ndarray,
+    estimator: str,
+    saturation: float | None,
+) -> Gain:
+    n = len(names)
+    nan = np.full(n, np.nan)
+    return Gain(
+        amps=names,
+        gain=np.full(n, gain),
+        gain_error=nan,
+        read_noise=measured_adu * gain if read_noise is None else np.full(n, float(read_noise)),
+        read_noise_error=nan,
+        saturation=None if saturation is None else np.full(n, saturation),
+        estimator=estimator,
+    )
