@@ -170,6 +170,11 @@ def calibrate(night: Night, setup: Setup, desk: Desk) -> Calibrations:
     _build_darks(night, desk, made)
     _build_flats(night, desk, made)
     _build_defects(desk, made)
+    if night.of("science", setup):
+        if not made.dark and not made.flat_darks:
+            made.notes.append("There is no combined dark: the dark current stays in the science frames.")
+        if not made.flat:
+            made.notes.append("There is no combined flat: the science frames are not divided by one.")
     return made
 
 

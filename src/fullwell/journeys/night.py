@@ -142,8 +142,8 @@ def scan(folder: Path | str, options: ReduceOptions) -> Night:
         except FullwellError as err:
             night.failed[path] = err
             continue
-        if item is None:
-            night.ignored[path] = "an already processed frame or a calibration product"
+        if isinstance(item, str):
+            night.ignored[path] = item
         else:
             night.items.append(item)
     if not night.items:
@@ -160,19 +160,22 @@ def _instrument(options: ReduceOptions) -> Instrument | None:
     return io.read_camera(options.camera) if Path(options.camera).suffix else instruments.get(options.camera)
 
 
-def _item(path: Path, instrument: Instrument | None, options: ReduceOptions) -> Item | None:
+def _item(path: Path, instrument: Instrument | None, options: ReduceOptions) -> Item | str:
+    """The file as an item, or why it is left alone."""
     from fullwell import instruments, io
 
     headers = io.read_headers(path)
     if any(hdu.name == "VARIANCE" for hdu in headers) or "FWSCHEMA" in headers.primary:
-        return None
+        return "an already processed frame or a calibration product"
     chosen = instrument or instruments.identify(headers)
     obs = chosen.observation(headers)
     if options.exposure_time is not None and not math.isfinite(obs.exposure_time):
         obs = replace(obs, exposure_time=options.exposure_time, dark_time=options.exposure_time)
     kind, why = _kind(path.name, obs, options)
+    if kind == "unknown" and all(hdu.shape is None for hdu in headers):
+        return "it holds no image and does not say what it is"
     images = headers.images
-    return Item(path, chosen, replace(obs, kind=kind), images[0].shape if images and images[0].shape else (), kind, why)
+    return Item(path, chosen, replace(obs, kind=kind), images[0].shape or () if images else (), kind, why)
 
 
 def _kind(name: str, obs: Observation, options: ReduceOptions) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 import re
 import time
@@ -18,7 +19,7 @@ from fullwell.base.progress import progress
 from fullwell.base.provenance import content_id
 from fullwell.frames import Frame
 from fullwell.journeys.calibrate import Calibrations, Desk, calibrate
-from fullwell.journeys.night import Item, Night, ReduceOptions, scan
+from fullwell.journeys.night import SUFFIXES, Item, Night, ReduceOptions, scan
 from fullwell.products import Product
 
 __all__ = ["FrameResult", "ReduceResult", "run"]
@@ -27,6 +28,8 @@ JOB_KEY = "FWJOB"
 MAD_TO_SIGMA = 1.482602218505602
 """1 / (0.75 quantile of the normal distribution)."""
 CALIBRATION_KINDS = ("bias", "dark", "flat", "defects")
+RECIPE_NAMES = ("bias", "dark", "flat", "generic")
+"""Recipes that a run uses."""
 
 
 @dataclass
@@ -137,7 +140,9 @@ def run(
     Raises
     ------
     UsageError
-        nothing to reduce, or files of unknown kind.
+        nothing to reduce, files of unknown kind, a step or field that does not exist.
+    ConfigError
+        a setting that its step does not have, or out of range.
     FileError
         `out` cannot be written.
     """
@@ -148,7 +153,9 @@ def run(
     folder, out = Path(folder), Path(out)
     if out.resolve() == folder.resolve():
         raise UsageError("the output folder is the folder of the raw frames", remedy="give another folder with -o")
+    _check(options)
     night = scan(folder, options)
+    _look_below(night, out)
     result = ReduceResult(folder, out, options, night)
     if dry_run:
         return result
@@ -164,6 +171,37 @@ def run(
     result.seconds = time.monotonic() - begin
     _write_report(result)
     return result
+
+
+def _check(options: ReduceOptions) -> None:
+    """Steps, settings and accepted fields are looked at before any file is read: a slip of the pen must not be silent."""
+    from fullwell.base.config import load
+    from fullwell.recipes import RECIPES, steps_of
+    from fullwell.reduction.matching import ACCEPTABLE
+
+    steps = {s.name: s for name in RECIPE_NAMES for s in steps_of(RECIPES[name])}
+    for option, names, known in (
+        ("--off", options.off, tuple(steps)),
+        ("--set", options.settings, tuple(steps)),
+        ("--accept", options.accept, ACCEPTABLE),
+    ):
+        for name in names:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                raise UsageError(
+                    f"{option} names '{name}', which there is not",
+                    remedy=f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}",
+                )
+    for name, values in options.settings.items():
+        load(steps[name].config, values, where=f"settings of step '{name}'")
+
+
+def _look_below(night: Night, out: Path) -> None:
+    """Folders in the folder that hold frames: they are not read, and that is said."""
+    for path in sorted(p for p in night.folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        count = sum(p.is_file() and p.name.lower().endswith(SUFFIXES) for p in path.rglob("*"))
+        if count and path.resolve() != out.resolve():
+            night.ignored[path] = f"a folder with {count} frames: only the frames of one folder are reduced together"
 
 
 def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> None:
