@@ -17,6 +17,7 @@ version = release = __version__
 
 extensions = [
     "reference",  # pages made from the code, in _ext
+    "mathml",
     "sphinx.ext.autodoc",
     "sphinx.ext.viewcode",
     "numpydoc",
@@ -43,6 +44,8 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 180
 nb_merge_streams = True
 
+html_math_renderer = "mathml"
+myst_update_mathjax = False
 html_theme = "pydata_sphinx_theme"
 html_title = f"fullwell {release}"
 html_static_path = ["_static"]
