@@ -121,9 +121,11 @@ def _build(
     make: Callable[[list[Frame]], Product],
 ) -> None:
     """Correct the frames with the recipe of their kind, combine, write."""
+    from fullwell import io
     from fullwell.base.errors import UsageError
     from fullwell.base.progress import progress
     from fullwell.conductor import Digests, Workers
+    from fullwell.journeys.spool import Spool
     from fullwell.reduction import isr
 
     if output.resolve() in {f.resolve() for f in files}:
@@ -135,14 +137,16 @@ def _build(
         door.say(f"{len(files)} frames -> {output}: recipe {recipe}, then {recipe} combined")
         door.give(inputs=[str(f) for f in files], output=str(output), recipe=recipe)
         return
-    workers, digests, frames = Workers(door.jobs), Digests(), []
+    io.make_folder(output.parent)
+    workers, digests, frames, spool = Workers(door.jobs), Digests(), [], Spool(output.parent)
     for path in progress(files, f"{recipe} frames"):
         with door.guard(str(path)):
             frame = door.reader.read(path)
             given, gain = chosen(roles, frame, accept), with_gain(*gains, frame.detector)
             if gain is not None:
                 given["gain"] = gain
-            frames.append(isr(frame, given, recipe=recipe, settings=settings, workers=workers, digests=digests))
+            done = isr(frame, given, recipe=recipe, settings=settings, workers=workers, digests=digests)
+            frames.append(spool.keep(done))
     if not frames:
         return
     _write(door, make(frames), output)
