@@ -115,3 +115,8 @@ def test_parts_made_before_assembly_are_trimmed_with_the_image(quad) -> None:
     want = np.broadcast_to((slope**2 - 1) * 25, (6, 20))
     np.testing.assert_allclose(block.components["linearity"], want, rtol=1e-4)
     np.testing.assert_allclose(block.variance, want, rtol=1e-4)
+
+
+def test_the_read_noise_taken_is_in_the_record_in_electron() -> None:
+    assert flagged([100.0], gain=1.5, noise=6.0).history[-1].numbers["read_noise"] == {"A": 6.0}
+    assert flagged([100.0], "adu", noise=6.0).history[-1].numbers["read_noise"] == {}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from astropy.io import fits
 from nights import Night, in_hdus, listing, pixels, sensor
 
 from fullwell import io
-from fullwell.base.errors import FileError, MissingProduct, UsageError
+from fullwell.base.errors import FileError, FullwellError, MissingProduct, UsageError
 from fullwell.cli.main import main
 from fullwell.journeys import reduce
 from fullwell.journeys.night import ReduceOptions
@@ -124,6 +126,8 @@ def test_no_flats_at_all(tmp_path: Path) -> None:
     result = run(night)
     assert result.ok and result.frames[0].unit == "adu"
     assert any("Poisson" in note for note in result.calibrations[0].notes)
+    assert any("no combined flat" in note for note in result.calibrations[0].notes)
+    assert not any("no combined dark" in note for note in result.calibrations[0].notes)
     assert "flat" in result.frames[0].left_out
     frame = io.read(result.frames[0].output)
     assert frame.variance is not None and frame.last("variance").numbers["without_gain"] == ["0"]
@@ -244,6 +248,49 @@ def test_globs_that_overlap_or_match_nothing(tmp_path: Path) -> None:
     result = run(night, flat=("flat_*",), bias=("*_0008*",))
     assert "named by both --bias and --flat" in str(result.night.failed[night.folder / "flat_g_0008.fits"])
     assert not result.ok
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"off": ("bais",)}, "--off names 'bais'.*did you mean 'bias'"),
+        ({"settings": {"nonsense": {}}}, "--set names 'nonsense'.*known: "),
+        ({"settings": {"flat": {"nope": 1}}}, "unknown setting 'nope'"),
+        ({"accept": ("binning",)}, "--accept names 'binning'"),
+    ],
+)
+def test_a_slip_in_an_option_is_told_before_anything_is_read(
+    tmp_path: Path, options: dict[str, Any], told: str
+) -> None:
+    night = Night(tmp_path / "raw").all()
+    with pytest.raises(FullwellError) as info:
+        run(night, **options)
+    assert re.search(told, str(info.value), re.S)
+    assert not (tmp_path / "out").exists()
+
+
+def test_frames_in_a_folder_below_are_not_read_and_that_is_said(tmp_path: Path) -> None:
+    night = Night(tmp_path / "raw").all()
+    (night.folder / "second" / "part").mkdir(parents=True)
+    for name in ("a.FITS.gz", "part/b.fit", "notes.txt"):
+        (night.folder / "second" / name).write_bytes(b"")
+    out = night.folder / "reduced"
+    for _ in range(2):
+        result = reduce.run(night.folder, out, ReduceOptions())
+        assert result.ok and list(result.night.ignored) == [night.folder / "second"]
+        assert "a folder with 2 frames" in result.night.ignored[night.folder / "second"]
+
+
+def test_the_header_gives_the_read_noise_that_was_measured(tmp_path: Path) -> None:
+    """The night's frames have 6 electron; a header that says 9 changes neither the variance nor RDNOISE."""
+    night = Night(tmp_path / "raw")
+    night.bias(RDNOISE=9.0), night.dark(RDNOISE=9.0), night.flat(RDNOISE=9.0), night.science(RDNOISE=9.0)
+    result = run(night)
+    gain = result.calibrations[0].gain
+    assert gain is not None
+    written = fits.getval(result.frames[0].output, "RDNOISE", "IMAGE")
+    assert written == pytest.approx(float(gain.read_noise[0]), rel=1e-6)
+    assert abs(written - 6) < 4 * float(gain.read_noise_error[0])
 
 
 def test_folders_that_cannot_be(tmp_path: Path) -> None:

@@ -128,6 +128,11 @@ def _failures(door: Door, result: ReduceResult) -> None:
     for made in result.calibrations:
         broken.update(made.failed)
     broken.update({f.name: f.error for f in result.frames if f.error is not None})
+    alike: dict[tuple[str, str, str | None], list[str]] = {}
     for name, error in broken.items():
-        print(f"{name}: failed\n{error}", file=sys.stderr)
+        alike.setdefault((error.code, error.problem, error.remedy), []).append(name)
+    for names in alike.values():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        print(f"{', '.join(names[:3])}{more}: failed\n{broken[names[0]]}", file=sys.stderr)
+    for name, error in broken.items():
         door.failures.append({"name": name, "code": error.code, "error": error.problem, "where": error.where})

@@ -84,10 +84,14 @@ def prepare(rows: Rows, given: None, cfg: VarianceConfig) -> Terms:
 
 @flag_block.finishing
 def finish(exposure: Exposure, terms: Terms, cfg: VarianceConfig) -> dict[str, Any]:
-    """The convention, and which amplifiers lack a gain (in adu: no Poisson term) or a read noise."""
+    """The convention, the read noise taken [electron], and which amplifiers lack a gain (in adu: no Poisson term) or
+    a read noise.
+    """
     names = exposure.detector.names
+    known = np.isfinite(exposure.gain) & np.isfinite(exposure.read_noise)
     return {
         "convention": "realised",
+        "read_noise": {n: float(exposure.read_noise[i]) for i, n in enumerate(names) if known[i]},
         "without_gain": [n for n, g in zip(names, exposure.gain, strict=True) if not (np.isfinite(g) and g > 0)],
         "without_read_noise": [n for n, r in zip(names, exposure.read_noise, strict=True) if not np.isfinite(r)],
     }

@@ -174,7 +174,7 @@ def run(
 
 
 def _check(options: ReduceOptions) -> None:
-    """Steps, settings and accepted fields are looked at before any file is read: a slip of the pen must not be silent."""
+    """Steps, settings and accepted fields exist: looked at before any file is read, for a slip must not be silent."""
     from fullwell.base.config import load
     from fullwell.recipes import RECIPES, steps_of
     from fullwell.reduction.matching import ACCEPTABLE
