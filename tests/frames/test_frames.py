@@ -108,3 +108,26 @@ def test_history_and_copy_do_not_touch_the_original() -> None:
 def test_good_pixels() -> None:
     frame = Frame.from_arrays(np.array([[1.0, np.nan], [2.0, 3.0]]), None, np.array([[0, 0], [1, 4]]), unit="adu")
     assert frame.good().tolist() == [[True, False], [False, True]]
+
+
+def test_a_notebook_shows_picture_table_and_history() -> None:
+    frame = Frame.from_arrays(np.arange(90000.0).reshape(300, 300), None, np.eye(300), unit="electron")
+    html = frame.with_history(Record("bias", note="<none> given", state="left out"))._repr_html_()
+    assert "300 x 300 float64, electron" in html and "BAD 300" in html
+    assert "bias: left out (&lt;none&gt; given)" in html
+    assert "<script" not in html and len(html) < 60_000
+
+
+def test_thumbnail_is_small_and_upright() -> None:
+    import io
+
+    from PIL import Image
+
+    from fullwell.frames.html import thumbnail
+
+    image = np.zeros((400, 200), np.float32)
+    image[300:] = np.nan
+    image[:100] = 9.0
+    picture = np.asarray(Image.open(io.BytesIO(thumbnail(image))))
+    assert picture.shape == (100, 50)
+    assert picture[-1, 0] == 255 and picture[0, 0] == 0

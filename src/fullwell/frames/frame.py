@@ -158,3 +158,9 @@ class Frame:
         if self.mask is not None:
             ok &= ~self.mask.any_of([p for p in planes if p in self.mask.schema])
         return ok
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: thumbnail, table, history."""
+        from fullwell.frames.html import frame_html
+
+        return frame_html(self)
