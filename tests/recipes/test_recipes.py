@@ -50,3 +50,10 @@ def test_a_step_twice_is_refused() -> None:
 def test_switching_off_an_unknown_step_names_those_there_are() -> None:
     with pytest.raises(RecipeError, match=r"no step 'fringes'[\s\S]*its steps are"):
         steps_of(RECIPES["generic"], off=("fringes",))
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_dormant_steps_and_settings_belong_to_the_recipe(name: str) -> None:
+    order = RECIPES[name]
+    assert set(order.dormant) <= set(order.steps)
+    assert set(order.settings) <= set(order.steps)

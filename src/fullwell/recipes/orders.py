@@ -88,6 +88,8 @@ _NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}
 """Read noise measured on the counts of the camera holds the 1/12 adu**2 of their rounding already."""
 _NO_LIGHT = {"variance": {"poisson": False}}
 """Nothing is collected in a bias frame; where there is no overscan its counts are the level, which is no charge."""
+_SHARED_BIAS = {"bias": {"propagate_variance": False}}
+"""All darks have the same bias subtracted: no average makes its error smaller. `build_dark` adds it, once."""
 _DORMANT = ("overscan_parallel", "saturation_grow")
 """A few rows of parallel overscan know a column to a fraction of the read noise only, and all columns of a frame
 share the error of those rows: it is worth its noise where columns are known to drift. Growing the saturated pixels
@@ -96,7 +98,7 @@ is for cameras that bleed."""
 
 def _generic(name: str, steps: tuple[str, ...], about: str, more: Mapping[str, dict[str, Any]] | None = None) -> Recipe:
     settings = {**_NO_DITHER, **(more or {})}
-    return Recipe(name, steps, strict=False, settings=settings, dormant=_DORMANT, about=about)
+    return Recipe(name, steps, strict=False, settings=settings, dormant=tuple(s for s in _DORMANT if s in steps), about=about)
 
 
 for _recipe in (
@@ -104,7 +106,7 @@ for _recipe in (
     Recipe("bootstrap", BOOTSTRAP, strict=False, about="Before any gain is known: adu, no variance."),
     _generic("generic", GENERIC, "Any camera: the steps for which there are products."),
     _generic("bias", BIAS, "Frames that become a combined bias.", _NO_LIGHT),
-    _generic("dark", DARK, "Frames that become a combined dark."),
+    _generic("dark", DARK, "Frames that become a combined dark.", _SHARED_BIAS),
     _generic("flat", FLAT, "Frames that become a combined flat."),
 ):
     RECIPES.add(_recipe.name, _recipe)
