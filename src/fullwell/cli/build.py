@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,9 +59,11 @@ def dark(
 ) -> None:
     """Combine darks to a rate per second of dark time; cosmic rays are clipped."""
     from fullwell import measure
+    from fullwell.products import Bias
 
-    gains = (gain, read_noise)
-    _build(door, files, output, gains, "dark", sets, products(bias=bias), accept, measure.build_dark)
+    gains, roles = (gain, read_noise), products(bias=bias)
+    make = partial(measure.build_dark, biases=[b for b in roles.get("bias", ()) if isinstance(b, Bias)])
+    _build(door, files, output, gains, "dark", sets, roles, accept, make)
 
 
 @app.command(epilog="Example: fullwell build flat dome_r_*.fits -o flat_r.fits --bias bias.fits --gain gain.ecsv")

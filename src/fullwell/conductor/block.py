@@ -31,6 +31,7 @@ class Exposure:
     read_noise : (n_amp,) [electron where the gain is known, else adu], NaN where unknown.
     seed : of the counter-based dither.
     dark_time : [s].
+    bias_factor : how often the variance of the bias counts: 1, less where a dark holds the same bias (`reduction`).
     keep_components : whether the parts of the variance are kept as planes.
     """
 
@@ -41,6 +42,7 @@ class Exposure:
     read_noise: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
     seed: int = 0
     dark_time: float = float("nan")
+    bias_factor: float = 1.0
     keep_components: bool = False
     numbers: dict[tuple[str, str], list[tuple[int, Any]]] = field(default_factory=dict)
 

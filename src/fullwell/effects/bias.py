@@ -4,7 +4,9 @@ Model        image += B(x, y), the same in every exposure.
 Assumes      the overscan was subtracted from image and master alike, with the same settings.
 Input        adu or electron, the unit of the master (another one is refused); assembled coordinates.
 Output       image - B; the variance of the master is added, and its mask is or-ed. The error of the master is the same
-             in all frames that it is taken from: independent within a frame, common between frames.
+             in all frames that it is taken from: independent within a frame, common between frames. A dark D built with
+             the same master holds s B of it per second, s about 1 / (time of the darks): image - B - t D has the error
+             of (1 - t s) B, not of B and t s B apart. The dark brings (t s)**2 V_B; here 1 - 2 t s is added.
 References   reference ISR, step 18.
 """
 
@@ -50,10 +52,11 @@ def remove_block(block: Block, bias: BiasRows, cfg: BiasConfig) -> None:
     rows = block.data_rows
     arith.subtract_plane(block.image, bias.image[rows])
     if bias.variance is not None and cfg.propagate_variance:
-        arith.add_plane(block.start_variance(), bias.variance[rows], np.float32(1))
+        factor = np.float32(block.exposure.bias_factor)
+        arith.add_plane(block.start_variance(), bias.variance[rows], factor)
         part = block.component("bias")
         if part is not None:
-            arith.add_plane(part, bias.variance[rows], np.float32(1))
+            arith.add_plane(part, bias.variance[rows], factor)
     if bias.mask is not None:
         arith.or_plane(block.start_mask(), bias.mask[rows])
 

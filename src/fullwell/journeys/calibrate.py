@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -271,7 +272,7 @@ def _build_darks(night: Night, desk: Desk, made: Calibrations) -> None:
         if bare:
             _build_flat_darks(group, made)
         else:
-            made.dark += _make(made, "combined dark", build_dark, group)
+            made.dark += _make(made, "combined dark", partial(build_dark, biases=made.bias), group)
 
 
 def _overscanned(items: Sequence[Item], desk: Desk, made: Calibrations) -> bool:

@@ -218,6 +218,7 @@ def build_dark(
     frames: Sequence[Frame],
     dark_times: Sequence[float] | None = None,
     *,
+    biases: Sequence[Bias] = (),
     intercept: bool = False,
     clip: Clip | str | None = None,
     drop: bool = True,
@@ -234,6 +235,10 @@ def build_dark(
     ----------
     frames : corrected by the recipe "dark" (assembled, bias subtracted).
     dark_times : [s] per frame; None for those of the headers.
+    biases : combined biases; the one that was subtracted from the frames is found by its id. Its error is the same in
+        all frames and is not averaged down; the recipe "dark" leaves it out of their variances, and it is added here,
+        once. The statistics keep its id and how much of it a second of dark holds: where bias and dark are taken off
+        one frame, only the error of the difference counts.
     intercept : fit each amplifier's level over time and take off what it is at zero: a bias that drifted. Needs
         darks of different times.
     clip, drop, memory, workers : as of `build_bias` (levels are those of the rates).
@@ -279,13 +284,25 @@ def build_dark(
         )
     used = [replace(looked[i], frame=stack[i]) for i in keep]
     variance = _pooled(made, chosen[0], notes)
+    shared: dict[str, Any] = {}
+    bias = _bias_of(chosen, biases)
+    if bias is not None and bias.variance is not None:
+        share = float(np.average(made.scales, weights=made.weights))
+        variance = variance + np.float32(share**2) * bias.variance
+        shared = {"bias": bias.id, "bias_share": share}
     return Dark(
         image=made.image,
         variance=variance,
         unit=f"{made.unit}/s",
-        statistics={**_statistics(used, made.image, made), "dark_times": t.tolist()},
+        statistics={**_statistics(used, made.image, made), "dark_times": t.tolist(), **shared},
         **_common(used, made, notes, "build_dark", intercept=intercept, drop=drop, clip=made.clip.model_dump()),
     )
+
+
+def _bias_of(frames: Sequence[Frame], biases: Sequence[Bias]) -> Bias | None:
+    """The bias that the histories of all frames name; None where it is not given or they name several."""
+    named = {r.inputs.get("bias", "") for f in frames if (r := f.last("bias")) is not None and r.state == "done"}
+    return next((b for b in biases if named == {b.id} and b.image.shape == frames[0].shape), None)
 
 
 def _flat_level(u: _Looked, region: Box | None) -> Statistics:

@@ -20,8 +20,8 @@ from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Exposure, Layout, Program, Stage, Step, Workers
 from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Sink, Source
 from fullwell.conductor.verbs import check_product, plain_detector
-from fullwell.frames import Frame, GainMap, Mask, Plane
-from fullwell.products import Gain, Product
+from fullwell.frames import Frame, GainMap, Mask, Observation, Plane
+from fullwell.products import Bias, Dark, Gain, Product
 from fullwell.recipes import RECIPES, Recipe, steps_of
 
 __all__ = ["Settings", "isr", "plan"]
@@ -209,9 +209,26 @@ def _exposure(
         gain=gains,
         read_noise=noise,
         seed=seed,
-        dark_time=obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time,
+        dark_time=_dark_time(obs),
+        bias_factor=_bias_factor(planned, obs),
         keep_components=keep,
     )
+
+
+def _bias_factor(planned: list[Planned], obs: Observation) -> float:
+    """1 - 2 t s where the dark of this run holds s per second of the bias of this run, t the dark time; else 1."""
+    done = {p.step.name: p for p in planned if p.state == "done"}
+    bias, dark = (done[name].product if name in done else None for name in ("bias", "dark"))
+    if not isinstance(bias, Bias) or not isinstance(dark, Dark) or dark.variance is None:
+        return 1.0
+    if not getattr(done["dark"].config, "propagate_variance", True):
+        return 1.0
+    same = dark.statistics.get("bias", "") == bias.id.split("[")[0]
+    return 1.0 - 2.0 * _dark_time(obs) * float(dark.statistics["bias_share"]) if same else 1.0
+
+
+def _dark_time(obs: Observation) -> float:
+    return obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time
 
 
 def _run(job: Job) -> Frame:
