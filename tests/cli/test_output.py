@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 import typer
 
 from fullwell.base.errors import DataError
 from fullwell.base.progress import progress
+from fullwell.cli.main import main
 from fullwell.cli.output import Door
 
 
@@ -17,6 +19,17 @@ def test_numbers_stand_to_the_right(capsys: pytest.CaptureFixture[str]) -> None:
         door.table(("name", "n"), [("a", 5), ("b", 12)])
     lines = capsys.readouterr().out.splitlines()
     assert lines[-3:] == ["name   n", "a      5", "b     12"]
+
+
+def test_under_json_an_error_that_ends_the_command_is_in_the_document(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    assert main(["reduce", str(gone), "-o", str(tmp_path / "out"), "--json"]) == 2
+    text = capsys.readouterr()
+    failure = json.loads(text.out)["failures"][0]
+    assert failure["name"] == "reduce" and failure["code"] == "FW600" and str(gone) in failure["error"]
+    assert text.err.startswith("FW600")
 
 
 def test_under_json_stdout_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,7 +69,13 @@ class Door:
         self._stack.close()
         import typer
 
-        if self.as_json and (kind is None or issubclass(kind, typer.Exit)):
+        from fullwell.base.errors import FullwellError
+
+        if self.as_json and isinstance(value, FullwellError):
+            self.failures.append(
+                {"name": self.command, "code": value.code, "error": value.problem, "where": value.where}
+            )
+        if self.as_json and (kind is None or issubclass(kind, (typer.Exit, FullwellError))):
             import json
 
             document = {"command": self.command, "version": 1, **self.data}
