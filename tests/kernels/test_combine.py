@@ -111,7 +111,7 @@ def stacks():
 def test_equals_astropy(stack, spread):
     """Same counts, same mean to float32 rounding. The MAD is given to astropy as a function: see tests/peers."""
     std = np.nanstd if spread == "std" else lambda a, axis=None: mad_std(a, axis=axis, ignore_nan=True)
-    clip = Clip(spread=spread, low=3.0, high=3.5, iterations=3, floor=0.0)
+    clip = Clip(spread=spread, low=3.0, high=3.5, iterations=3, floor=0.0, fewest=3)
     ours = combined(stack, clip=clip)
     data = np.ma.masked_invalid(stack.astype(np.float64))
     theirs = sigma_clip(data, sigma_lower=3.0, sigma_upper=3.5, maxiters=3, cenfunc="median", stdfunc=std, axis=0)

@@ -301,3 +301,26 @@ def test_variance_where_the_number_of_values_differs():
     for half, n in ((np.s_[:, :300], 7), (np.s_[:, 300:], 5)):
         ratio = np.mean(out.variance[half], dtype=np.float64) / np.var(out.image[half], dtype=np.float64)
         assert abs(ratio - 1) < 4 * np.sqrt(2 / 90_000 * (1 + 1 / (n - 1)) + 2 / 150_000)
+
+
+def test_default_rejects_nothing_of_three_values():
+    """Of three values the MAD is the smaller distance from the middle one: 5 sigma of it reject 7 % of good data."""
+    stack = list(np.random.default_rng(8).normal(100, 3, (3, 200, 200)).astype(np.float32))
+    out = combine(stack)
+    assert out.rejected.sum() == 0 and (out.count == 3).all()
+    assert np.allclose(out.image, np.mean(stack, axis=0), rtol=1e-6)
+    # mean of N = 40000 sample variances of 3 values over 3: sigma^2/3 with relative error sqrt(2/(2 N))
+    assert abs(out.variance.mean() / 3 - 1) < 4 / np.sqrt(out.image.size)
+    assert combine(stack, clip=Clip(fewest=3)).rejected.mean() / 3 == pytest.approx(0.07, abs=0.01)
+    masked = [*stack, np.full((200, 200), np.nan, np.float32), np.full((200, 200), np.nan, np.float32)]
+    assert combine(masked).rejected.sum() == 0
+
+
+def test_infinite_pixel_takes_no_part_in_a_plain_mean():
+    """Five frames of variance 1, one of them infinite in a pixel: mean of four, variance 1/4."""
+    one = np.ones((4, 4), np.float32)
+    frames = [Frame.from_arrays(one.copy(), one.copy(), unit="adu") for _ in range(5)]
+    frames[1].image.array[0, 0] = np.inf
+    for weights in (None, [1, 7, 1, 1, 1]):
+        out = combine(frames, method="mean", weights=weights)
+        assert out.image[0, 0] == 1 and out.variance[0, 0] == 0.25 and out.count[0, 0] == 4

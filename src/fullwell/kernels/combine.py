@@ -142,7 +142,7 @@ def _moments(block: NDArray, c: int, lo: int, hi: int, pivot: float) -> tuple[fl
 def _clip(block: NDArray, c: int, n: int, pivot: float, s1: float, s2: float, rule: F8) -> tuple:
     """Kept range lo … hi - 1 of sorted column c, and its moments about the pivot.
 
-    `rule` is [centre, spread, low, high, rounds, floor, ddof, anew, drop low, drop high].
+    `rule` is [centre, spread, low, high, rounds, floor, ddof, anew, drop low, drop high, fewest].
     """
     rounds = int(rule[4])
     lo, hi = min(int(rule[8]), n), max(n - int(rule[9]), 0)
@@ -153,7 +153,7 @@ def _clip(block: NDArray, c: int, n: int, pivot: float, s1: float, s2: float, ru
     lo0, hi0, t1, t2 = lo, hi, s1, s2
     for k in range(rounds):
         m = hi - lo
-        if m < 3:
+        if m < rule[10]:
             break
         anew = rule[7] != 0.0
         plain = anew and k > 0
@@ -199,7 +199,7 @@ def _surely_kept(
     `lowest` and `near` (W,) are scratch.
     """
     n, w = block.shape
-    if rule[4] == 0.0 and rule[8] == 0.0 and rule[9] == 0.0:
+    if (rule[4] == 0.0 or n < rule[10]) and rule[8] == 0.0 and rule[9] == 0.0:
         slow[:w] = 0
         return
     slow[:w] = 1
@@ -316,7 +316,7 @@ def _second_look(
         f = np.float64(weights[i]) if weighted else 1.0
         for c in range(w):
             v = np.float64(row[c])
-            kept = v >= lowest[c] and v <= highest[c]
+            kept = v >= lowest[c] and v <= highest[c] and v - v == 0
             if kept:
                 d = v - mean[c]
                 number[c] += 1
@@ -427,8 +427,9 @@ def combine_pixels(
     Parameters
     ----------
     method : MEAN, MEDIAN, MINIMUM or MAXIMUM of what the clip keeps.
-    rule : (10,) [centre (0 mean, 1 median), spread (MAD, STD, IQR), low, high (in spreads), rounds,
-        smallest spread, ddof of STD, anew, values dropped at the low and at the high end]. `anew`: from the second
+    rule : (11,) [centre (0 mean, 1 median), spread (MAD, STD, IQR), low, high (in spreads), rounds,
+        smallest spread, ddof of STD, anew, values dropped at the low and at the high end, fewest values of which
+        a round may reject some]. `anew`: from the second
         round on the limits come from mean and standard deviation and are applied to all values again.
     first, second : of `network(N)`; size 0 to leave the values unsorted (plain mean without clip only).
     weights : (N,) or size 0; they weigh the mean, not the rejection.

@@ -50,6 +50,11 @@ class Clip(StepConfig):
         default=False,
         description="from the second round on, limits from mean and standard deviation, for all values again",
     )
+    fewest: int = Field(
+        default=4,
+        ge=3,
+        description="fewest values of which a round rejects some: of three, 5 sigma of the MAD reject 7 % of good data",
+    )
     drop_low: int = Field(default=0, ge=0, description="so many lowest values are dropped before anything else")
     drop_high: int = Field(default=0, ge=0, description="so many highest values are dropped before anything else")
 
@@ -57,7 +62,7 @@ class Clip(StepConfig):
     def lsst(cls, sigma: float = 3.0, iterations: int = 3) -> Clip:
         """The rule of the LSST library: from median and 0.741 interquartile range, then from mean and deviation."""
         return cls(centre="median", spread="iqr", low=sigma, high=sigma, iterations=iterations, ddof=1, anew=True,
-                   floor=0.0)  # fmt: skip
+                   floor=0.0, fewest=3)  # fmt: skip
 
     @classmethod
     def none(cls) -> Clip:
@@ -86,6 +91,10 @@ class Clip(StepConfig):
         """A sentence where the rule cannot do its work with `n` values, else ""."""
         if self.iterations == 0:
             return ""
+        if n < self.fewest:
+            return (
+                f"Nothing is rejected: {n} frames are too few to tell which value is wrong; use {self.fewest} or more."
+            )
         k = min(self.low, self.high)
         if self.reach(n) <= k:
             return (
@@ -99,7 +108,7 @@ class Clip(StepConfig):
         own = floor if self.floor is None else self.floor
         return np.array(
             [self.centre == "median", _SPREADS[self.spread], self.low, self.high, self.iterations, own, self.ddof,
-             self.anew, self.drop_low, self.drop_high], np.float64,
+             self.anew, self.drop_low, self.drop_high, self.fewest], np.float64,
         )  # fmt: skip
 
 
@@ -206,10 +215,11 @@ def factors(n: int, method: str, clip: Clip) -> tuple[float, float]:
     With them the expected variance is that of the result, for Gaussian noise. 1 for a plain mean.
     """
     kind = "mean" if method == "clipped" else method
-    dull = not (clip.drop_low or clip.drop_high) and clip.reach(n) <= min(clip.low, clip.high)
+    dull = n < clip.fewest or clip.reach(n) <= min(clip.low, clip.high)
+    dull = dull and not (clip.drop_low or clip.drop_high)
     if n < 2 or (kind == "mean" and (clip.idle or dull)):
         return 1.0, 1.0
-    if kind == "median" and clip.idle:
+    if kind == "median" and (clip.idle or dull):
         return median_factor(n), median_factor(n)
     batch = max(512, 65_536 // n)
     batches = max(4, min(400_000, 1_500_000 // n) // batch)
