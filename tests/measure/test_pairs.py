@@ -171,3 +171,18 @@ def test_read_noise_is_taken_off_twice_at_low_light():
     out = pair_gain([pair], noise={"0": NOISE / GAIN})
     assert abs(out.gain[0] - GAIN) < 4 * out.gain_error[0]
     assert out.gain_error[0] < 0.02
+
+
+def test_lines_with_a_level_of_their_own_are_centred():
+    """Rows and columns that share an offset per frame: the noise of a pixel comes out, without them."""
+    rng = np.random.default_rng(11)
+    frames = []
+    for _ in range(2):
+        image = rng.normal(0, 4.0, (200, 300)) + rng.normal(0, 2.0, (200, 1)) + rng.normal(0, 2.0, (1, 300))
+        frames.append(Frame.from_arrays(image.astype(np.float32), unit="adu"))
+    error = 4.0 / np.sqrt(2 * 200 * 300)
+    name = next(iter(pair_noise(*frames)))
+    assert pair_noise(*frames)[name].value == pytest.approx(np.sqrt(16 + 8), rel=0.05)
+    assert pair_noise(*frames, centre_rows=True)[name].value == pytest.approx(np.sqrt(20), rel=0.05)
+    found = pair_noise(*frames, centre_rows=True, centre_columns=True)[name]
+    assert abs(found.value - 4.0) < 4 * error

@@ -93,19 +93,19 @@ def _single_noise(frame: Frame) -> Mapping[str, tuple[float, float]]:
 
 
 def own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
-    """The gain with the noise of single pixels where an overscan value per row was subtracted.
+    """The gain with the noise of single pixels where an overscan value per row, or per column, was subtracted.
 
     The gain itself needs the noise of the frames as they are, which holds the error of that value; the variance of
-    a pixel gets that error from the overscan step, so that here it must not be counted again.
+    a pixel gets that error from the overscan steps, so that here it must not be counted again.
     """
     from fullwell.measure import pair_noise
 
-    record = frames[0].last("overscan_serial")
     pairs = _bias_pairs(frames)
-    if not pairs or record is None or record.state != "done" or "per_row" not in str(record.config.get("method")):
+    rows, columns = (_per_line(frames[0], step) for step in ("overscan_serial", "overscan_parallel"))
+    if not pairs or not (rows or columns):
         return gain
     try:
-        own = pair_noise(pairs, centre_rows=True)
+        own = pair_noise(pairs, centre_rows=rows, centre_columns=columns)
     except FullwellError:
         return gain
     value = np.array([own[name].value for name in gain.amps])
@@ -118,6 +118,12 @@ def own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
         read_noise_adu=value,
         id="",
     )
+
+
+def _per_line(frame: Frame, step: str) -> bool:
+    """Whether an overscan step took one value off each line."""
+    record = frame.last(step)
+    return record is not None and record.state == "done" and "per_row" in str(record.config.get("method"))
 
 
 def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:

@@ -106,6 +106,7 @@ def pair_noise(
     sigma: float = 5.0,
     edge: int = 0,
     centre_rows: bool = False,
+    centre_columns: bool = False,
 ) -> dict[str, Noise]:
     """Read noise of each amplifier from pairs of bias (or short dark) frames.
 
@@ -120,6 +121,7 @@ def pair_noise(
     centre_rows : take the mean of each row off the difference (with the factor that one lost degree of freedom per
         row gives): the noise of a pixel alone, without what the pixels of a row have in common. An overscan value
         per row puts its own error there, pi/2 R^2/n for a median of n pixels, which the overscan step accounts for.
+    centre_columns : the same for columns, after a parallel overscan.
 
     Returns
     -------
@@ -144,6 +146,9 @@ def pair_noise(
             lost = 1.0
             if centre_rows:
                 difference, lost = _centred(difference, good, sigma)
+            if centre_columns:
+                turned, more = _centred(difference.T, good.T, sigma)
+                difference, lost = turned.T, lost * more
             one = statistics(difference, ~good, sigma=sigma)
             found.append(replace(one, variance=one.variance * lost, variance_error=one.variance_error * lost))
         count = sum(s.count for s in found)
