@@ -86,6 +86,27 @@ def test_dark_rate_pulls_and_cosmic_rays():
     assert abs(width(pulls) - 1) < 4 / np.sqrt(2 * pulls.size)
 
 
+@pytest.mark.parametrize("number", [2, 3])
+@pytest.mark.parametrize("variance", [True, False])
+def test_dark_of_few_frames_loses_cosmic_rays_and_no_good_values(number, variance):
+    """2 or 3 frames of 300 s: hits of 300 e- are gone, and less than 1 in 10 000 of the others with them."""
+    rng = np.random.default_rng(14)
+    frames = [made(rng, 30.0, poisson=True, variance=variance, dark_time=300.0, name=f"d{i}") for i in range(number)]
+    hit = np.zeros((number, *SHAPE), bool)
+    for f, own in zip(frames, hit, strict=True):
+        own[rng.integers(0, 100, 40), rng.integers(0, 160, 40)] = True
+        f.image.array[own] += 300
+    hit[:, hit.all(axis=0)] = False
+    out = build_dark(frames)
+    assert (out.count[hit.any(axis=0)] < number).all()
+    assert (out.count[~hit.any(axis=0)] < number).mean() < 1e-4
+    assert abs(out.image - 0.1).max() < 0.15
+    sigma = np.sqrt((NOISE**2 + 30) / number) / 300
+    good = out.image[~hit.any(axis=0)]
+    assert abs(good.mean() - 0.1) < 4 * sigma / np.sqrt(good.size)
+    assert any("found by the noise" in n for n in out.notes)
+
+
 def test_dark_of_unequal_times_with_intercept():
     """1.5 e- of bias drift and 0.36 e-/s: the rate is right with an intercept, too high without."""
     rng = np.random.default_rng(5)

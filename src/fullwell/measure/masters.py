@@ -21,6 +21,7 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.conductor import Workers
 from fullwell.frames import Frame, bit
+from fullwell.measure.hits import without_hits
 from fullwell.measure.levels import PERCENTILES, Statistics, amplifier_boxes, amplifier_statistics, statistics
 from fullwell.measure.rejection import Clip
 from fullwell.measure.stacking import BAD_PLANES, Combined, combine
@@ -229,7 +230,8 @@ def build_dark(
 
     Frames of less than a fifth of the longest time are left out: their rates have many times its noise. Rates of
     unequal times are weighted by the inverse of their median variance (by the time squared, as read noise has it, where
-    the frames have no variance). Cosmic rays are what the clip takes away; it needs three frames, better five.
+    the frames have no variance). Cosmic rays are what the clip takes away; in two or three frames, too few for it, they
+    are the values 5 sigma of the amplifier's noise above the others (unless a clip is given).
 
     Parameters
     ----------
@@ -277,11 +279,12 @@ def build_dark(
     weights: Any = None
     if np.ptp(t) > 0:
         weights = "inverse_variance" if all(f.variance is not None for f in chosen) else (t / t.max()) ** 2
+    if len(chosen) == 1:
+        notes.append("1 dark frame: cosmic rays cannot be told from signal.")
+    elif len(chosen) < 4 and clip is None:
+        chosen, hits = without_hits(chosen, 1.0 / t)
+        notes.append(f"Cosmic rays were found by the noise of the amplifiers: {hits} values in {len(chosen)} frames.")
     made = combine(chosen, clip=clip, scale=1.0 / t, weights=weights, memory=memory, workers=workers)
-    if len(chosen) < 3:
-        notes.append(
-            f"{len(chosen)} dark frame{'s' if len(chosen) > 1 else ''}: cosmic rays cannot be told from signal."
-        )
     used = [replace(looked[i], frame=stack[i]) for i in keep]
     variance = _pooled(made, chosen[0], notes)
     shared: dict[str, Any] = {}
