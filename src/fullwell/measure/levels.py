@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from fullwell.cameras import Box, Detector
 from fullwell.frames import Frame
+from fullwell.kernels.moments import clipped_moments
 
 __all__ = ["PERCENTILES", "Statistics", "amplifier_boxes", "amplifier_statistics", "clip_factor", "statistics"]
 
@@ -82,24 +83,10 @@ def statistics(
     if values.size < 2:
         only = float(values[0]) if values.size else math.nan
         return Statistics(median=only, mean=only, count=values.size, masked=masked)
-    median = float(np.median(values))
-    centre, spread = median, MAD_TO_SIGMA * float(np.median(np.abs(values - median)))
-    spread = spread if spread > 0 else float(values.std())
-    kept, done = values, 0
-    while done < rounds and math.isfinite(sigma) and spread > 0:
-        before = kept.size
-        kept = kept[np.abs(kept - centre) <= sigma * spread]
-        done += 1
-        centre, spread = float(kept.mean()), float(kept.std())
-        if kept.size == before and done > 1:
-            break
-    n = kept.size
-    mean = float(kept.mean())
-    square = (kept - mean) ** 2
-    raw = float(square.sum()) / (n - 1) if n > 1 else math.nan
+    median, mean, second, fourth, n, done = clipped_moments(values, sigma, rounds)
+    raw = second / (n - 1) if n > 1 else math.nan
     factor = clip_factor(sigma, done) if done else 1.0
-    fourth = float(np.mean(square * square))
-    error = math.sqrt(max(fourth - raw * raw, 0.0) / n) / factor if n > 1 else math.nan
+    error = math.sqrt(max(fourth / n - raw * raw, 0.0) / n) / factor if n > 1 else math.nan
     variance = raw / factor
     return Statistics(
         median, mean, math.sqrt(raw / n), math.sqrt(variance), variance, error, n, values.size - n, masked
