@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fullwell import effects
 from fullwell.base.errors import ConfigError, MissingProduct, UnitError, UsageError
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.conductor import Workers
@@ -164,3 +165,28 @@ def test_an_assembled_frame_skips_the_raw_steps() -> None:
     assert (out.image.array == 90).all()
     record = out.last("overscan_serial")
     assert record is not None and record.state == "left out" and "already assembled" in record.note
+
+
+def test_a_corrected_frame_is_not_corrected_twice(frame: Frame, gain: Gain) -> None:
+    """Bias 10 once, and the variance as it was: a second pass adds what the first one had not, the flat."""
+    products = {"gain": gain, "bias": Bias(image=plane(10.0), unit="electron")}
+    once = isr(frame, products)
+    assert once.variance is not None
+    again = isr(once, products)
+    assert np.array_equal(again.image.array, once.image.array)
+    assert np.array_equal(again.variance.array, once.variance.array)
+    for step in ("bias", "variance"):
+        record = again.last(step)
+        assert record is not None and record.state == "left out" and "done already" in record.note
+    flat = isr(once, {**products, "flat": Flat(image=plane(0.5))})
+    assert np.array_equal(flat.image.array, once.image.array / np.float32(0.5))
+    assert np.allclose(flat.variance.array, 4 * once.variance.array)
+    assert flat.gain_map is not None
+    assert isr(flat, products).gain_map == flat.gain_map and flat.gain_map.flat_id != ""
+
+
+def test_a_step_that_was_taken_back_is_done_again(frame: Frame, gain: Gain) -> None:
+    bias = Bias(image=plane(10.0), unit="electron")
+    once = isr(frame, {"gain": gain, "bias": bias})
+    back = effects.bias.add(once, bias)
+    assert np.array_equal(isr(back, {"gain": gain, "bias": bias}).image.array, once.image.array)

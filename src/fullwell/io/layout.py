@@ -190,8 +190,8 @@ def image_hdu(array: NDArray[Any], name: str, header: Mapping[str, Any], compres
 def _electronics(frame: Frame) -> dict[str, Any]:
     """Gain, read noise and saturation that hold for the pixels of `frame`, as keyword arguments of `output_header`."""
     out: dict[str, Any] = {}
-    record = frame.last("variance")
-    noise = dict(record.numbers.get("read_noise", {})) if record and record.state == "done" else {}
+    record = next((r for r in reversed(frame.history) if r.step == "variance" and r.state == "done"), None)
+    noise = dict(record.numbers.get("read_noise", {})) if record else {}
     gain = dict(frame.gain_map.gain) if frame.gain_map else {}
     if frame.detector is not None:
         noise = noise or {amp.name: amp.read_noise for amp in frame.detector}

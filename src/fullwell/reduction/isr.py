@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.config import StepConfig, load
-from fullwell.base.errors import MissingProduct, UsageError
+from fullwell.base.errors import MissingProduct, UnitError, UsageError
 from fullwell.base.provenance import Record, content_id
 from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Exposure, Layout, Program, Stage, Step, Workers
 from fullwell.conductor.store import ArraySource, FrameSource, MemorySink, Sink, Source
-from fullwell.conductor.verbs import check_product, plain_detector
+from fullwell.conductor.verbs import WholeFrame, check_product, check_shape, plain_detector
 from fullwell.frames import Frame, GainMap, Mask, Observation, Plane
 from fullwell.products import Bias, Dark, Gain, Product
 from fullwell.recipes import RECIPES, Recipe, steps_of
@@ -38,6 +38,10 @@ class Planned:
     product: Product | None
     state: str = "done"
     note: str = ""
+
+
+AGAIN = ("defects", "nan", "saturation_grow", "interpolation")
+"""Steps that look for bad pixels and fill them: a second time, with other defects, is no mistake."""
 
 
 @dataclass
@@ -87,7 +91,7 @@ def isr(
     MissingProduct
         a strict recipe lacks a product.
     UnitError
-        a product is in a unit that the frame is not in at that step.
+        a product is in a unit that the frame is not in at that step, or the frame is in neither adu nor electron.
     RecipeError, ConfigError, GeometryError
     """
     job = make_job(frame, products, recipe, settings, off, workers, keep_components, digests)
@@ -106,6 +110,15 @@ def make_job(
 ) -> Job:
     """All that a run on `frame` needs; the parameters are those of `isr`."""
     order = _recipe(recipe)
+    check_shape(frame)
+    if frame.unit not in ("adu", "electron"):
+        raise UnitError(
+            f"the frame is in {frame.unit!r}, the steps of a recipe take adu or electron",
+            where=frame.source or frame.observation.obs_id,
+            remedy="say which of the two it is: frame.image.unit",
+        )
+    if frame.mask is not None:
+        frame = replace(frame, mask=frame.mask.standard())
     detector = frame.detector or plain_detector(frame.shape, frame.observation.detector)
     roles = _with_gain(dict(products or {}), detector)
     planned = plan(order, frame, roles, settings or {}, off)
@@ -140,6 +153,10 @@ def plan(
             item.state, item.note = "off", "this recipe runs it only where settings are given for it"
         elif step.area == "raw" and not frame.raw:
             item.state, item.note = "left out", "the frame is already assembled"
+        elif _is_done(step.name, frame):
+            item.state, item.note = "left out", "it was done already, as the history of the frame says"
+        elif step.name == "variance" and frame.variance is not None and not frame.history:
+            item.state, item.note = "left out", "the frame came with a variance of its own"
         elif step.needs and product is None and not step.optional:
             if order.strict:
                 raise MissingProduct(
@@ -159,6 +176,13 @@ def plan(
             unit = unit if step.leaves == "same" else step.leaves
         out.append(item)
     return out
+
+
+def _is_done(name: str, frame: Frame) -> bool:
+    """Whether the frame went through a step that was not taken back and that must not be done twice."""
+    names = (name, f"add {name}")
+    times = [1 if r.step == name else -1 for r in frame.history if r.step in names and r.state == "done"]
+    return name not in AGAIN and sum(times) > 0
 
 
 def _recipe(recipe: str | Recipe) -> Recipe:
@@ -211,7 +235,7 @@ def _exposure(
         seed=seed,
         dark_time=_dark_time(obs),
         bias_factor=_bias_factor(planned, obs),
-        keep_components=keep,
+        keep_components=keep or bool(frame.components),
     )
 
 
@@ -241,7 +265,7 @@ def _run(job: Job) -> Frame:
             group.append(active[i])
             i += 1
         if group or not assembled:
-            frame = _rows(job, frame, group)
+            frame = _rows(job, frame, group, any(p.step.name == "variance" for p in active[i:]))
             assembled = True
         while i < len(active) and active[i].step.scope == "detector":
             if frame is job.frame:
@@ -251,20 +275,27 @@ def _run(job: Job) -> Frame:
     return frame
 
 
-def _rows(job: Job, frame: Frame, group: list[Planned]) -> Frame:
+def _rows(job: Job, frame: Frame, group: list[Planned], more: bool) -> Frame:
+    """The row steps of `group`; with `more` the variance step is still to come, and what there is of it is kept."""
     detector = job.detector
     source: Source
-    if frame.raw:
+    if frame.raw and (frame.mask is not None or frame.variance is not None):
+        source = WholeFrame(frame, replace(job.exposure, unit=frame.unit))
+    elif frame.raw:
         source = ArraySource.of_image(np.asarray(frame.image.array), detector)
     else:
         image = np.ascontiguousarray(frame.image.array, np.float32)
         variance = None if frame.variance is None else np.ascontiguousarray(frame.variance.array, np.float32)
         mask = None if frame.mask is None else np.ascontiguousarray(frame.mask.array, np.uint32)
-        source = FrameSource(detector, image, variance, mask)
+        parts = {name: np.ascontiguousarray(p.array, np.float32) for name, p in frame.components.items()}
+        source = FrameSource(detector, image, variance, mask, parts)
     sink = MemorySink(detector)
     run_rows(job, frame, group, source, sink)
     assert sink.variance is not None
-    return corrected(job, frame, group, sink.image, sink.variance, sink.mask, sink.components)
+    done = corrected(job, frame, group, sink.image, sink.variance, sink.mask, sink.components)
+    if more and done.variance is None:
+        done = replace(done, variance=Plane(sink.variance, unit=f"{done.unit}2"))
+    return done
 
 
 def run_rows(job: Job, frame: Frame, group: list[Planned], source: Source, sink: Sink) -> None:
@@ -325,10 +356,12 @@ def finish(job: Job, frame: Frame) -> Frame:
         inputs = {p.step.needs: p.product.id} if p.state == "done" and p.step.needs and p.product is not None else {}
         records.append(Record(p.step.name, p.state, p.config.model_dump(mode="json"), inputs, p.note, numbers))
     flat = next((p.product for p in job.planned if p.step.name == "flat" and p.state == "done"), None)
+    before = job.frame.gain_map if _is_done("flat", job.frame) else None
+    flat_id = flat.id if flat else before.flat_id if before else ""
     names, gains = job.detector.names, job.exposure.gain
     gain_map = None
     if frame.unit == "electron":
-        gain_map = GainMap(flat_id=flat.id if flat else "")
+        gain_map = GainMap(flat_id=flat_id)
     elif np.isfinite(gains).all():
-        gain_map = GainMap(flat_id=flat.id if flat else "", gain=dict(zip(names, gains.tolist(), strict=True)))
+        gain_map = GainMap(flat_id=flat_id, gain=dict(zip(names, gains.tolist(), strict=True)))
     return replace(frame, gain_map=gain_map).with_history(*records)
