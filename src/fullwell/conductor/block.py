@@ -152,6 +152,21 @@ class Block:
         self.row_variance += np.float32(values)
         self.row_noise = True
 
+    def settle_rows(self) -> None:
+        """Put the row variance, where there is any, into the variance plane (and the component "overscan")."""
+        if self.row_noise:
+            along = np.repeat(self.row_variance, self.layout.width, axis=1)
+            arith.add_plane(self.start_variance(), along, np.float32(1))
+            part = self.component("overscan")
+            if part is not None:
+                arith.add_plane(part, along, np.float32(1))
+            self.spend_rows()
+
+    def spend_rows(self) -> None:
+        """The row variance is in the variance plane now."""
+        self.row_variance.fill(0.0)
+        self.row_noise = False
+
     def start_mask(self) -> U4:
         """The mask, with no bit set where nothing was in it yet."""
         if not self.has_mask:

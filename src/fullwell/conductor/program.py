@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,7 +62,9 @@ class Workers:
             for job in jobs:
                 work(job)
             return
-        for future in [self._pool.submit(work, job) for job in jobs]:
+        futures = [self._pool.submit(work, job) for job in jobs]
+        wait(futures)
+        for future in futures:
             future.result()
 
     def close(self) -> None:

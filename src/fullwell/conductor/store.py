@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -11,6 +12,7 @@ from fullwell.cameras import Detector
 from fullwell.conductor.block import Block
 from fullwell.conductor.layout import Layout
 from fullwell.conductor.placement import Placement, assembled, raw
+from fullwell.frames import bit
 from fullwell.kernels import transfer
 
 if TYPE_CHECKING:
@@ -56,7 +58,8 @@ class ArraySource:
     @classmethod
     def of_image(cls, image: NDArray[Any], detector: Detector) -> ArraySource:
         """A raw image (ny, nx) of native byte order, not copied when contiguous."""
-        return cls(np.ascontiguousarray(image).reshape(-1), raw(detector, image.shape))
+        native = np.ascontiguousarray(image, image.dtype.newbyteorder("="))
+        return cls(native.reshape(-1), raw(detector, image.shape))
 
     @classmethod
     def of_mapped(cls, mapped: MappedRaw) -> ArraySource:
@@ -157,8 +160,10 @@ class FrameSource:
         image: NDArray[np.float32],
         variance: NDArray[np.float32] | None = None,
         mask: NDArray[np.uint32] | None = None,
+        components: Mapping[str, NDArray[np.float32]] | None = None,
     ) -> None:
         self.placement = assembled(detector, (image.shape[0], image.shape[1]))
+        self.components = dict(components or {})
         self.image, self.variance, self.mask = image, variance, mask
 
     def load(self, block: Block) -> None:
@@ -171,10 +176,18 @@ class FrameSource:
         if self.mask is not None:
             gather(self.mask, block.layout, self.placement, row, block.mask)
             block.has_mask = True
+        for name, plane in self.components.items():
+            part = block.component(name)
+            if part is not None:
+                gather(plane, block.layout, self.placement, row, part)
 
 
 class MemorySink:
-    """Assembled planes in new memory: ``image``, ``variance`` (zeros if no step made one), ``mask``."""
+    """Assembled planes in new memory: ``image``, ``variance`` (zeros if no step made one), ``mask``.
+
+    Pixels that belong to no amplifier are NaN and NO_DATA. Variance along rows that no step has put into the
+    variance plane is put there.
+    """
 
     def __init__(self, detector: Detector, variance: bool = True) -> None:
         shape = detector.box.shape
@@ -183,6 +196,10 @@ class MemorySink:
         self.mask = np.empty(shape, np.uint32)
         self.variance: NDArray[np.float32] | None = np.empty(shape, np.float32) if variance else None
         self.components: dict[str, NDArray[np.float32]] = {}
+        if sum(amp.trimmed.area for amp in detector) < detector.box.area:
+            self.image[:], self.mask[:] = np.nan, bit("NO_DATA")
+            if self.variance is not None:
+                self.variance[:] = np.nan
 
     def store(self, block: Block) -> None:
         """Place one finished block."""
@@ -190,6 +207,7 @@ class MemorySink:
         scatter(block.image, block.layout, self.placement, row, self.image)
         scatter(block.start_mask(), block.layout, self.placement, row, self.mask)
         if self.variance is not None:
+            block.settle_rows()
             scatter(block.start_variance(), block.layout, self.placement, row, self.variance)
         for name, values in block.components.items():
             plane = self.components.get(name)

@@ -22,7 +22,7 @@ from fullwell.products import Gain, ImageProduct
 if TYPE_CHECKING:
     from fullwell.conductor.step import Step
 
-__all__ = ["check", "check_product", "make_verb", "plain_detector"]
+__all__ = ["WholeFrame", "check", "check_product", "check_shape", "make_verb", "plain_detector"]
 
 
 def plain_detector(shape: tuple[int, int], name: str = "0") -> Detector:
@@ -68,7 +68,29 @@ def check(step: Step, frame: Frame, product: Any, name: str = "remove") -> None:
     if step.area == "assembled" and frame.raw:
         raise GeometryError(f"step '{step.name}' works on assembled frames, this one is raw", where=frame.source)
     shape = None if frame.detector is None and frame.raw else (frame.detector or frame).box.shape
+    if step.scope == "rows":
+        check_shape(frame)
     check_product(step, product, frame.unit, shape=shape, where=frame.source or frame.observation.obs_id)
+
+
+def check_shape(frame: Frame) -> None:
+    """Whether the image is that of its detector, so that every amplifier lies inside it.
+
+    Raises
+    ------
+    GeometryError
+        a part of a frame, or a frame with the geometry of another detector; both boxes are named.
+    """
+    if frame.detector is None:
+        return
+    own = frame.detector.raw_box if frame.raw else frame.detector.box
+    fits = frame.box.contains(own) if frame.raw else frame.box == own
+    if not fits or (frame.box.x0, frame.box.y0) != (0, 0):
+        raise GeometryError(
+            f"the image covers {frame.box}, detector {frame.detector.name} has {own}",
+            where=frame.source or frame.observation.obs_id,
+            remedy="take the whole frame, or the geometry that belongs to this window",
+        )
 
 
 def check_product(
@@ -124,22 +146,36 @@ class WholeFrame:
         self.first = 0 if frame.raw else self.layout.data_rows[0]
         heights = [amp.shape[0] for amp in exposure.detector]
         self.last = int((self.layout.shift + heights).max()) if frame.raw else self.layout.data_rows[1]
-        self.image = frame.image.array.astype(np.float32)
-        self.variance = np.zeros(frame.shape, np.float32) if frame.variance is None else frame.variance.array.copy()
-        self.mask = np.zeros(frame.shape, np.uint32) if frame.mask is None else frame.mask.array.copy()
+        self.image = frame.image.array.astype(np.float32, order="C")
+        self.variance = (
+            np.zeros(frame.shape, np.float32)
+            if frame.variance is None
+            else frame.variance.array.astype(np.float32, order="C")
+        )
+        self.mask = (
+            np.zeros(frame.shape, np.uint32) if frame.mask is None else frame.mask.array.astype(np.uint32, order="C")
+        )
         self.has_variance = frame.variance is not None
+        self.components = {name: p.array.astype(np.float32, order="C") for name, p in frame.components.items()}
 
     def load(self, block: Block) -> None:
         """Fill all planes of a block (the source protocol)."""
         for plane, out in ((self.image, block.image), (self.variance, block.variance), (self.mask, block.mask)):
             self._move(gather, plane, block, out)
         block.has_variance, block.has_mask = self.has_variance, True
+        for name, plane in self.components.items():
+            part = block.component(name)
+            if part is not None:
+                self._move(gather, plane, block, part)
 
     def store(self, block: Block) -> None:
         """Place all planes of a block."""
         self._move(scatter, self.image, block, block.image)
         self._move(scatter, self.mask, block, block.mask)
         self._move(scatter, self.variance, block, block.start_variance())
+        for name, part in block.components.items():
+            plane = self.components.setdefault(name, np.zeros_like(self.image))
+            self._move(scatter, plane, block, part)
 
     def _move(self, move: Any, plane: np.ndarray, block: Block, array: np.ndarray) -> None:
         place, layout = self.place, block.layout
@@ -161,6 +197,8 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
         out = frame.copy()
         step.direction(name)(out, product, cfg)
         return out.with_history(_record(step, name, product, cfg, {}))
+    if frame.mask is not None:
+        frame = replace(frame, mask=frame.mask.standard())
     detector = frame.detector or plain_detector(frame.shape)
     obs = frame.observation
     exposure = Exposure(
@@ -170,7 +208,7 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
         gain=detector.values("gain"),
         read_noise=detector.values("read_noise"),
         dark_time=obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time,
-        keep_components=False,
+        keep_components=bool(frame.components),
     )
     whole = WholeFrame(frame, exposure)
     given = product
@@ -195,6 +233,7 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
         image=Plane(whole.image, frame.box, unit),
         variance=Plane(whole.variance, frame.box, f"{unit}2") if has_variance else None,
         mask=Mask(whole.mask, frame.box, schema=frame.mask.schema if frame.mask is not None else None),
+        components={name: Plane(array, frame.box, f"{unit}2") for name, array in whole.components.items()},
         history=(*frame.history, _record(step, name, product, cfg, numbers)),
     )
 

@@ -72,6 +72,7 @@ def flag_block(block: Block, terms: Terms, cfg: VarianceConfig) -> None:
         not block.has_variance,
     )
     block.has_variance = True
+    block.spend_rows()
 
 
 @flag_block.preparing
@@ -107,7 +108,7 @@ def _keep(block: Block, per_unit: np.ndarray, noise: np.ndarray) -> None:
     ):
         part = block.component(name)
         if part is not None:
-            part[:] = values
+            part += values
 
 
 flag = flag_block.verb()

@@ -154,6 +154,26 @@ class Mask(Plane):
             total |= 1 << self.schema[name]
         return total
 
+    def standard(self) -> Mask:
+        """The same planes at the bit numbers of `frames.PLANES`, as the steps of a recipe set them.
+
+        Planes of other names keep their bit where it is free, else take the next free one. The array is shared where
+        no bit has to move.
+        """
+        schema = {p.name: p.bit for p in PLANES}
+        for name, number in self.schema.items():
+            if name not in schema and number not in schema.values():
+                schema[name] = number
+        named = Mask(self._array, self.box, schema=schema)
+        for name in self.schema:
+            named.add_plane(name)
+        if all(named.schema[name] == number for name, number in self.schema.items()):
+            return named
+        out = np.zeros_like(self._array)
+        for name, number in self.schema.items():
+            out |= ((self._array >> np.uint32(number)) & np.uint32(1)) << np.uint32(named.schema[name])
+        return Mask(out, self.box, schema=named.schema)
+
     def any_of(self, names: Iterable[str]) -> NDArray[np.bool_]:
         """Pixels with at least one of `names`, shape (ny, nx)."""
         return (self._array & np.uint32(self.value(*names))) != 0

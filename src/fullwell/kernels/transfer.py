@@ -124,12 +124,16 @@ def gather_rows(
     height: NDArray[np.int64],
     out: NDArray,
 ) -> None:
-    """Fill ``out`` (n, C) with rows ``first …`` of a stored plane, of its own type; rows ``low … height - 1`` exist."""
+    """Fill ``out`` (n, C) with rows ``first …`` of a stored plane, of its own type.
+
+    Rows ``low … height - 1`` exist; the others become 0.
+    """
     for r in range(out.shape[0]):
         for a in range(start.size):
-            if first + r < low[a] or first + r >= height[a]:
-                continue
             row = out[r, start[a] : start[a] + width[a]]
+            if first + r < low[a] or first + r >= height[a]:
+                row[:] = 0
+                continue
             base = offset[a] + (first + r) * row_step[a]
             step = col_step[a]
             if step == 1:
