@@ -190,3 +190,16 @@ def test_a_step_that_was_taken_back_is_done_again(frame: Frame, gain: Gain) -> N
     once = isr(frame, {"gain": gain, "bias": bias})
     back = effects.bias.add(once, bias)
     assert np.array_equal(isr(back, {"gain": gain, "bias": bias}).image.array, once.image.array)
+
+
+def test_a_bias_made_with_another_gain_is_refused(frame: Frame, gain: Gain) -> None:
+    from dataclasses import replace
+
+    from fullwell.measure import build_bias
+
+    made = build_bias([isr(frame, {"gain": gain}, recipe="bias")] * 3)
+    assert isr(frame, {"gain": gain, "bias": made}).unit == "electron"
+    other = replace(gain, gain=gain.gain * [1.0, 1.01], id="")
+    with pytest.raises(UnitError, match=r"bias was made with a gain of 0\.5 electron/adu, the frame is given 0\.505"):
+        isr(frame, {"gain": other, "bias": made})
+    assert isr(frame, {"gain": other, "bias": made}, off=("bias",)).unit == "electron"

@@ -23,6 +23,7 @@ from fullwell.conductor.verbs import WholeFrame, check_product, check_shape, pla
 from fullwell.frames import Frame, GainMap, Mask, Observation, Plane
 from fullwell.products import Bias, Dark, Gain, Product
 from fullwell.recipes import RECIPES, Recipe, steps_of
+from fullwell.reduction.gains import check_gains
 
 __all__ = ["Settings", "isr", "plan"]
 
@@ -122,6 +123,8 @@ def make_job(
     detector = frame.detector or plain_detector(frame.shape, frame.observation.detector)
     roles = _with_gain(dict(products or {}), detector)
     planned = plan(order, frame, roles, settings or {}, off)
+    used = {p.step.needs: p.product for p in planned if p.state == "done" and p.step.needs and p.product is not None}
+    check_gains(used, frame.source or frame.observation.obs_id)
     exposure = _exposure(frame, detector, roles, planned, keep_components)
     return Job(frame, detector, planned, exposure, digests or Digests(), workers or Workers(1))
 
