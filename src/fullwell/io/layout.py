@@ -19,6 +19,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from numpy.typing import NDArray
 
 from fullwell.base.errors import HeaderError
 from fullwell.base.provenance import Record
+from fullwell.cameras import Detector
 from fullwell.frames import Frame, Mask
 from fullwell.io.codec import to_json
 from fullwell.io.keywords import output_header, stale
@@ -160,11 +162,17 @@ def _text_column(fits: Any, name: str, texts: list[str]) -> Any:
     return fits.Column(name, format=f"{width}A", array=np.array(texts, f"S{width}"))
 
 
+@lru_cache(maxsize=256)
+def _detector_json(detector: Detector) -> str:
+    """A night has one text per detector, not one per frame."""
+    return to_json(detector)
+
+
 def key_table(values: Mapping[str, Any]) -> Any:
     """The FULLWELL table HDU: key and JSON value."""
     from astropy.io import fits
 
-    texts = {k: to_json(v) for k, v in values.items()}
+    texts = {k: _detector_json(v) if isinstance(v, Detector) else to_json(v) for k, v in values.items()}
     columns = [_text_column(fits, "key", list(texts)), _text_column(fits, "value", list(texts.values()))]
     return fits.BinTableHDU.from_columns(columns, name="FULLWELL")
 
