@@ -115,3 +115,14 @@ def test_the_frame_given_is_not_changed() -> None:
     frame = frame_of(variance=4.0)
     bias.remove(frame, Bias(image=plane(30.0), variance=plane(1.0), unit="electron"))
     assert (frame.image.array == 1000.0).all() and (frame.variance.array == 4.0).all() and frame.mask is None
+
+
+def test_flat_without_light_or_without_a_number_is_no_data():
+    """0, negative, NaN, infinite and 1e-30: none of them tells a response; nothing but NaN and NO_DATA is left."""
+    response = np.array([[0.0, -1.0, np.nan, np.inf, 1e-30, 0.5]], np.float32)
+    frame = Frame.from_arrays(np.ones((1, 6), np.float32), np.ones((1, 6), np.float32), unit="electron")
+    out = flat.remove(frame, Flat(image=response, variance=np.full((1, 6), 1e-4, np.float32)))
+    assert np.isnan(out.image.array[0, :5]).all() and np.isnan(out.variance.array[0, :5]).all()
+    assert out.mask["NO_DATA"].tolist() == [[True] * 5 + [False]]
+    # V/F^2 + (I/F)^2 V_F/F^2 = 4 + 4 * 4e-4
+    assert out.image.array[0, 5] == 2 and out.variance.array[0, 5] == pytest.approx(4.0016)

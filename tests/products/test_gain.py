@@ -28,3 +28,12 @@ def test_read_noise_in_adu_comes_back_where_the_gain_is_unknown(tmp_path: Path) 
 
 def test_gains_that_differ_in_their_noise_alone_have_different_ids() -> None:
     assert unknown(4.25).id == unknown(4.25).id != unknown(4.5).id
+
+
+def test_gains_that_differ_in_their_saturation_alone_have_different_ids() -> None:
+    """The levels decide which pixels are SAT: a history that names the id must tell them apart."""
+    one = np.ones(1)
+    plain = {"amps": ("A",), "gain": one, "gain_error": one, "read_noise": one, "read_noise_error": one}
+    ids = {Gain(**plain, **more).id for more in ({}, {"saturation": 5e4 * one}, {"suspect": 5e4 * one})}
+    assert len(ids) == 3
+    assert Gain(**plain, saturation=np.full(1, np.nan)).id == Gain(**plain).id

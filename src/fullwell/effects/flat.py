@@ -5,8 +5,8 @@ Assumes      the variance is complete: it must be made before the flat, because 
              the electrons that were collected.
 Input        adu or electron, bias and dark removed; assembled coordinates.
 Output       I/F; variance V/F**2 + (I/F)**2 V_F/F**2 with V_F the variance of the master.
-             Pixels where F is not positive become NaN and NO_DATA; the mask of the master is or-ed. The error of
-             the master is common to all frames divided by it.
+             Pixels where F is not a number above a millionth (no light arrives) become NaN and NO_DATA; the mask of the
+             master is or-ed. The error of the master is common to all frames divided by it.
 References   reference ISR 4.8 and section 3.
 """
 
@@ -42,6 +42,8 @@ class FlatRows:
 
 
 EMPTY = np.zeros((0, 0), np.float32)
+DARKEST = 1e-6
+"""Response below which a pixel sees no light: dividing by it would leave numbers and noise without meaning."""
 
 
 @step("flat", needs="flat", after=("variance", "dark", "bias"), area="assembled", config=FlatConfig)
@@ -73,7 +75,7 @@ def add_block(block: Block, flat: FlatRows, cfg: FlatConfig) -> None:
 
 @remove_block.digesting
 def digest(product: Flat, layout: Layout, exposure: Exposure) -> FlatRows:
-    """Inverse and relative variance in read-out order; where the flat is not positive, NaN and NO_DATA.
+    """Inverse and relative variance in read-out order; where the flat says nothing, NaN and NO_DATA.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def digest(product: Flat, layout: Layout, exposure: Exposure) -> FlatRows:
         the product has not the size of the assembled detector.
     """
     image = product.image
-    dead = ~(image > 0)
+    dead = ~((image > DARKEST) & np.isfinite(image))
     with np.errstate(divide="ignore", invalid="ignore"):
         inverse = np.where(dead, np.float32(np.nan), 1 / image).astype(np.float32)
         relative = EMPTY if product.variance is None else (product.variance * inverse**2).astype(np.float32)

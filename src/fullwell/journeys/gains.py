@@ -153,7 +153,8 @@ def gain_of(
         return _fixed(names, options.gain, stated, measured, "option", options.saturation)
     gain = _measured(flats, noise, stated, header, made)
     if gain is not None:
-        return gain if options.saturation is None else replace(gain, saturation=np.full(len(names), options.saturation))
+        full = options.saturation
+        return gain if full is None else replace(gain, saturation=np.full(len(names), full), id="")
     if math.isfinite(header.header_gain):
         made.notes.append(
             f"Gain {header.header_gain:g} e-/adu taken from the header ({header.sources.get('header_gain', 'GAIN')}): "

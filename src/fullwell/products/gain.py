@@ -61,7 +61,9 @@ class Gain(Product):
             with np.errstate(divide="ignore", invalid="ignore"):
                 object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
         if not self.id:
-            parts = ("gain", self.amps, self.gain, self.read_noise, self.read_noise_adu, self.estimator)
+            parts: list[Any] = ["gain", self.amps, self.gain, self.read_noise, self.read_noise_adu, self.estimator]
+            levels = [(name, getattr(self, name)) for name in ("saturation", "suspect")]
+            parts += [part for level in levels if np.isfinite(level[1]).any() for part in level]
             object.__setattr__(self, "id", content_id(*parts))
 
     @classmethod
