@@ -114,15 +114,13 @@ def dark_checks(sensor: SensorModel, dark: Dark, bias: Bias, gain: Gain, time: f
         truth, measured = float(sensor.dark[at][ok].mean()), float(dark.image[at][ok].mean())
         scatter = float(rows.std(ddof=1) / math.sqrt(rows.size))
         error = math.hypot(scatter, measured * gain.gain_error[i] / gain.gain[i])
-        # every row of every frame has an offset of its own, known from n overscan pixels
-        overscan = max(amp.serial_overscan.width - 6, 1)
-        noise = float(sensor.read_noise[i])
-        pixel = (noise**2 + truth * time) / (ok.sum() * frames)
-        row = noise**2 / (overscan * ok.shape[0] * frames)
-        both = 1 + frames * (noise**2 / (noise**2 + truth * time)) / 12
-        out.append(
-            Check(f"dark rate {amp.name}", "electron/s", truth, measured, error, math.sqrt((pixel + row) * both) / time)
-        )
+        # every row of every dark and bias has an offset of its own, known from n overscan pixels
+        overscan = max(amp.serial_overscan.width - 6, 1) * ok.shape[0]
+        noise, biases = float(sensor.read_noise[i]), max(len(bias.inputs), 1)
+        row = noise**2 * (1 / frames + 1 / biases) / overscan
+        pixel = ((noise**2 + truth * time) / frames + noise**2 / biases) / int(ok.sum())
+        bound = math.sqrt(pixel + row) / time
+        out.append(Check(f"dark rate {amp.name}", "electron/s", truth, measured, error, bound))
     return out
 
 
@@ -160,11 +158,14 @@ def star_check(frames: Sequence[tuple[Frame, Truth]], gain: Gain, band: str) -> 
     """Flux of the stars of one band over all exposures, as a fraction of the true flux.
 
     Each star is fitted with the known profile and a constant sky in a box of 2.5 FWHM; a weighted mean of
-    measured on true flux over all stars follows. What the gains have in common scales all fluxes.
+    measured on true flux over all stars follows. What the gains have in common scales all fluxes. A combined flat has
+    mean 1 with the pixels in it that see nothing, the true response has it without them: `scale` is the ratio.
     """
     top = bottom = 0.0
     for frame, truth in frames:
-        for flux, measured, variance in _fluxes(frame, truth):
+        scale = float(np.where(truth.sensor.blind, 0, truth.sensor.flat(band)).mean())
+        for true, measured, variance in _fluxes(frame, truth):
+            flux = true * scale
             top += measured * flux / variance
             bottom += flux**2 / variance
     common = float(np.sqrt(np.sum((gain.gain_error / gain.gain) ** 2)) / gain.gain.size)
