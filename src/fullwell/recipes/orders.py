@@ -98,7 +98,9 @@ is for cameras that bleed."""
 
 def _generic(name: str, steps: tuple[str, ...], about: str, more: Mapping[str, dict[str, Any]] | None = None) -> Recipe:
     settings = {**_NO_DITHER, **(more or {})}
-    return Recipe(name, steps, strict=False, settings=settings, dormant=tuple(s for s in _DORMANT if s in steps), about=about)
+    return Recipe(
+        name, steps, strict=False, settings=settings, dormant=tuple(s for s in _DORMANT if s in steps), about=about
+    )
 
 
 for _recipe in (
