@@ -111,9 +111,7 @@ class Gain(Product):
         if "read_noise_adu" in table.colnames:
             values["read_noise_adu"] = column("read_noise_adu")
         meta = {str(key).lower(): value for key, value in table.meta.items()}
-        low, high = (
-            float(meta.get(key) if meta.get(key) is not None else "nan") for key in ("range_low", "range_high")
-        )
+        low, high = (float("nan" if meta.get(key) is None else str(meta[key])) for key in ("range_low", "range_high"))
         estimator = str(meta.get("estimator") or "file")
         return cls(amps=amps, estimator=estimator, range=(low, high), **{**values, **more})
 
