@@ -145,6 +145,8 @@ def _build(
     for path in progress(files, f"{recipe} frames"):
         with door.guard(str(path)):
             frame = door.reader.read(path)
+            if frame.observation.kind not in (recipe, "unknown"):
+                door.note(f"note: {path.name} is a {frame.observation.kind} frame by its header, used as a {recipe}")
             given, gain = chosen(roles, frame, accept), with_gain(*gains, frame.detector)
             if gain is not None:
                 given["gain"] = gain

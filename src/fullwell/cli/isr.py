@@ -111,7 +111,7 @@ def _distinct(outputs: Mapping[Path, Path]) -> None:
 
 
 def _report(door: Door, path: Path, out: Path, frame: Frame) -> dict[str, Any]:
-    skipped = [r for r in frame.history if r.state != "done"]
+    skipped = [r for r in frame.history if r.state != "done" or r.note]
     done = [r.step for r in frame.history if r.state == "done"]
     door.say(f"{path} -> {out} [{frame.unit}]: {', '.join(done)}")
     for record in skipped:

@@ -147,7 +147,11 @@ def scan(folder: Path | str, options: ReduceOptions) -> Night:
         else:
             night.items.append(item)
     if not night.items:
-        raise next(iter(night.failed.values()), UsageError(f"no raw frame in '{folder}'"))
+        done = UsageError(
+            f"no raw frame in '{folder}': all {len(night.ignored)} files are already processed",
+            remedy="give the folder of the raw frames; 'fullwell show FILE' tells what a file is",
+        )
+        raise next(iter(night.failed.values()), done)
     _ask(night)
     return night
 

@@ -267,7 +267,9 @@ def build_dark(
     for u, t in zip(looked, times, strict=True):
         if not (math.isfinite(t) and t > 0):
             raise DataError(
-                f"the dark time is {t:g} s", where=u.name, remedy="give the times: build_dark(frames, dark_times=…)"
+                f"the dark time is {t:g} s",
+                where=u.name,
+                remedy="are these dark frames? their headers need DARKTIME or EXPTIME; in Python: build_dark(frames, dark_times=…)",
             )
     notes: list[str] = []
     stack = _intercepts(looked, times, notes) if intercept else [u.frame for u in looked]

@@ -123,6 +123,14 @@ def make_job(
     detector = frame.detector or plain_detector(frame.shape, frame.observation.detector)
     roles = _with_gain(dict(products or {}), detector)
     planned = plan(order, frame, roles, settings or {}, off)
+    for p in planned:
+        if (
+            p.step.name == "gain"
+            and p.state == "done"
+            and isinstance(p.product, Gain)
+            and p.product.estimator == "camera"
+        ):
+            p.note = "nominal gain of the camera description, not a measured one"
     used = {p.step.needs: p.product for p in planned if p.state == "done" and p.step.needs and p.product is not None}
     check_gains(used, frame.source or frame.observation.obs_id)
     exposure = _exposure(frame, detector, roles, planned, keep_components)
