@@ -269,7 +269,7 @@ def build_dark(
             raise DataError(
                 f"the dark time is {t:g} s",
                 where=u.name,
-                remedy="are these dark frames? their headers need DARKTIME or EXPTIME; in Python: build_dark(frames, dark_times=…)",
+                remedy="are these dark frames? DARKTIME or EXPTIME must say so; in Python give dark_times",
             )
     notes: list[str] = []
     stack = _intercepts(looked, times, notes) if intercept else [u.frame for u in looked]
