@@ -69,8 +69,9 @@ class ParallelOverscanConfig(StepConfig):
     smoothing_threshold: float = Field(5.0, gt=0, description="Excess over it that makes a column bad [adu].")
     propagate_variance: bool = Field(True, description="Add the error of the level to the variance.")
     compat: Literal["", "lsst", "lsst-float"] = Field(
-        "", description="'lsst': levels per column from values cut to integers, each column's own quartile width; "
-        "'lsst-float': the same without the cut to integers."
+        "",
+        description="'lsst': levels per column from values cut to integers, each column's own quartile width; "
+        "'lsst-float': the same without the cut to integers.",
     )
 
 

@@ -83,8 +83,9 @@ class SerialOverscanConfig(StepConfig):
         False, description="Measure the part of the last data column that appears in each skipped leading column."
     )
     compat: Literal["", "lsst", "lsst-float"] = Field(
-        "", description="'lsst': each row's own quartile width as the cut, plain scalar median, prescan untouched; "
-        "'lsst-float': the same for values that are no integers (dithered)."
+        "",
+        description="'lsst': each row's own quartile width as the cut, plain scalar median, prescan untouched; "
+        "'lsst-float': the same for values that are no integers (dithered).",
     )
 
     @property
