@@ -94,7 +94,7 @@ def _files(door: Door, data: dict[str, Any]) -> None:
     else:
         kinds: dict[str, int] = {}
         for f in data["files"]:
-            label = f"{f['kind']} {f['filter']}".strip()
+            label = f["kind"] if f["kind"] in ("bias", "dark") else f"{f['kind']} {f['filter']}".strip()
             kinds[label] = kinds.get(label, 0) + 1
         door.say("files: " + ", ".join(f"{n} {label}" for label, n in kinds.items()))
     for name, why in data["ignored"].items():
@@ -105,14 +105,15 @@ def _results(door: Door, data: dict[str, Any]) -> None:
     for setup in data["gain"]:
         title = f"\nGain of {setup['setup']}, estimator {setup['estimator']}"
         rows = [[a["name"], _shown(a["gain"]), _shown(a["read_noise"])] for a in setup["amplifiers"]]
-        door.table(("amplifier", "gain [electron/adu]", "read noise [electron]"), rows, title=title)
+        unit = next((a["read_noise"]["unit"] for a in setup["amplifiers"]), "electron")
+        door.table(("amplifier", "gain [electron/adu]", f"read noise [{unit}]"), rows, title=title)
     for note in data["notes"]:
         door.note(f"note: {note}")
-    rows = [
-        [f["name"], f["state"], f["sky"]["value"], f["noise"]["value"], f["expected_noise"]["value"], f["sky"]["unit"]]
-        for f in data["frames"]
-    ]
-    door.table(("frame", "state", "sky", "noise", "noise by variance", "unit"), rows, title="\nScience frames")
+    numbers = ("sky", "noise", "expected_noise", "noise_ratio")
+    frames = [[f["name"], f["state"], *(f[n]["value"] for n in numbers), f["sky"]["unit"]] for f in data["frames"]]
+    if frames:
+        head = ("frame", "state", "sky", "noise", "noise by variance", "ratio", "unit")
+        door.table(head, frames, title="\nScience frames")
     door.say(f"\n{data['seconds']:.1f} s, report: {data['report']}")
 
 

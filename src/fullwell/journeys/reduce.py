@@ -329,18 +329,21 @@ def _scatter(values: NDArray[Any]) -> float:
 
 
 def _gain_rows(made: Calibrations) -> dict[str, Any]:
+    """Gain and read noise of a set-up as JSON types; the read noise is in adu where no gain is known."""
     gain = made.gain
     if gain is None:
         return {"setup": str(made.setup), "estimator": "none", "amplifiers": []}
-    rows = []
-    for i, amp in enumerate(gain.amps):
-        rows.append(
-            {
-                "name": amp,
-                "gain": {"value": gain.gain[i], "error": gain.gain_error[i], "unit": "electron/adu"},
-                "read_noise": {"value": gain.read_noise[i], "error": gain.read_noise_error[i], "unit": "electron"},
-            }
-        )
+    value, error, unit = gain.read_noise, gain.read_noise_error, "electron"
+    if gain.read_noise_adu is not None and not np.isfinite(gain.gain).any():
+        value, unit = gain.read_noise_adu, "adu"
+    rows = [
+        {
+            "name": amp,
+            "gain": {"value": gain.gain[i], "error": gain.gain_error[i], "unit": "electron/adu"},
+            "read_noise": {"value": value[i], "error": error[i], "unit": unit},
+        }
+        for i, amp in enumerate(gain.amps)
+    ]
     return {"setup": str(made.setup), "estimator": gain.estimator, "amplifiers": rows}
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullwell import __version__
 from fullwell.journeys.calibrate import Calibrations
+from fullwell.products import ImageProduct, Product
 from fullwell.report import Page
 
 if TYPE_CHECKING:
@@ -71,7 +72,8 @@ def _warnings(page: Page, result: ReduceResult) -> None:
         page.add_warning(f"{path.name} could not be read: {err.problem}")
     for made in result.calibrations:
         for name, err in made.failed.items():
-            page.add_warning(f"{name} was not used: {err.problem}")
+            what = "could not be made" if name.startswith(("combined", "defects")) else "was not used"
+            page.add_warning(f"{name} {what}: {err.problem}")
     for frame in result.frames:
         if frame.error is not None:
             page.add_warning(f"{frame.name} was not reduced: {frame.error.problem}")
@@ -100,14 +102,18 @@ def _science(page: Page, result: ReduceResult) -> None:
 
     page.add_section(
         "Science frames",
-        "Noise is the scatter from pixel to pixel; beside it stands what the variance plane says it should be.",
+        "Noise is the scatter from pixel to pixel; beside it stands what the variance plane says it should be. "
+        "The ratio compares the two in each pixel: 1 where the variance is true.",
     )
+    left = {_left_out(f) for f in result.frames if f.error is None}
+    columns = ["frame", "state", "sky", "noise", "noise by variance", "ratio", "unit"]
     rows = [_frame_row(f) for f in result.frames]
-    page.add_table(
-        ("frame", "state", "sky", "noise", "noise by variance", "ratio", "unit", "left out"),
-        rows,
-        states=["bad" if f.state == "failed" else "" for f in result.frames],
-    )
+    if len(left) > 1:
+        columns.append("left out")
+        rows = [[*row, _left_out(f)] for row, f in zip(rows, result.frames, strict=True)]
+    page.add_table(columns, rows, states=["bad" if f.state == "failed" else "" for f in result.frames])
+    if len(left) == 1 and (words := left.pop()):
+        page.add_text(f"Left out of all frames: {words}.")
     drawn = [f for f in result.frames if f.output is not None][:FIGURES]
     for f in drawn:
         assert f.output is not None
@@ -118,11 +124,19 @@ def _science(page: Page, result: ReduceResult) -> None:
 
 
 def _frame_row(frame: FrameResult) -> list[Any]:
-    left = "; ".join(f"{step}: {why}" for step, why in frame.left_out.items())
     cells: list[Any] = [frame.name, frame.state]
     for value in (frame.sky, frame.noise, frame.expected, frame.ratio):
         cells.append({"value": value, "format": ".4g"} if math.isfinite(value) else None)
-    return [*cells, frame.unit, left]
+    return [*cells, frame.unit]
+
+
+def _left_out(frame: FrameResult) -> str:
+    """The steps that did not run, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for step, why in frame.left_out.items():
+        reason = "no product" if why == f"no {step} was given" else why
+        reasons.setdefault(reason, []).append(step)
+    return "; ".join(f"{', '.join(steps)} ({why})" for why, steps in reasons.items())
 
 
 def _calibrations(page: Page, made: Calibrations) -> None:
@@ -143,6 +157,10 @@ def _calibrations(page: Page, made: Calibrations) -> None:
         )
         for note in gain.notes:
             page.add_text(note)
+    elif gain is not None and gain.read_noise_adu is not None:
+        noise = zip(gain.amps, gain.read_noise_adu, strict=True)
+        page.add_text("Read noise: " + ", ".join(f"{v:.4g} adu ({amp})" for amp, v in noise if math.isfinite(v)) + ".")
+    if gain is not None and any(math.isfinite(g) for g in gain.gain):
         if made.points:
             page.add_figure(
                 "gain",
@@ -151,14 +169,33 @@ def _calibrations(page: Page, made: Calibrations) -> None:
                 points=made.points,
                 caption="Variance against mean of each pair of flats, with the line of the gain.",
             )
-    for product in (*made.bias, *made.dark, *made.flat):
-        obs = product.observation
-        label = " ".join(str(p) for p in (product.kind, obs.filter if product.kind == "flat" else "") if p)
-        page.add_figure(product.kind, "overview", product, title=f"{label}, {len(product.inputs)} frames")
+    for product in (*made.bias, *made.flat_darks, *made.dark, *made.flat):
+        n = len(product.inputs)
+        title = f"{_label(product, made)}, {n} frame{'' if n == 1 else 's'}"
+        page.add_figure(product.kind, "overview", product, title=title)
         for note in product.notes:
-            page.add_text(note)
+            page.add_text(_short(note, product))
     for defects in made.defects:
         page.add_text(f"{len(defects.boxes)} boxes of defective pixels. " + " ".join(defects.notes))
+
+
+def _label(product: ImageProduct, made: Calibrations) -> str:
+    """Kind; filter of a flat; temperature where there are several; time of a dark that holds the bias."""
+    obs = product.observation
+    if product.kind == "flat":
+        return f"flat {obs.filter}".strip()
+    if any(product is d for d in made.flat_darks):
+        return f"dark with bias, {obs.dark_time:g} s"
+    several = len(made.bias if product.kind == "bias" else made.dark) > 1
+    t = obs.set_temperature if math.isfinite(obs.set_temperature) else obs.temperature
+    return f"{product.kind} at {t:g} C" if several and math.isfinite(t) else product.kind
+
+
+def _short(note: str, product: Product) -> str:
+    """The note with the names of files instead of their paths."""
+    for folder in {str(Path(name).parent) for name in product.inputs}:
+        note = note.replace(f"{folder}/", "")
+    return note
 
 
 def _number(value: float, error: float, unit: str) -> Mapping[str, Any]:
@@ -169,6 +206,7 @@ def _files(page: Page, result: ReduceResult) -> None:
     by_name = {f.name: f for f in result.frames}
     used = {}
     for made in result.calibrations:
+        used.update(_dropped(result, made))
         used.update({name: "not used: " + err.problem for name, err in made.failed.items()})
         used.update(made.used)
     files: list[dict[str, Any]] = []
@@ -177,8 +215,8 @@ def _files(page: Page, result: ReduceResult) -> None:
         done = used.get(item.name, f"combined into the {item.kind}")
         if frame is not None:
             done = f"{frame.state}: {frame.output.name}" if frame.output is not None else "failed"
-        state = "bad" if done.startswith(("not used", "failed")) else ""
-        kind = f"{item.kind} {item.observation.filter}".strip()
+        state = "bad" if done.startswith(("not used", "failed")) else "off" if done.startswith("left out") else ""
+        kind = item.kind if item.kind in ("bias", "dark") else f"{item.kind} {item.observation.filter}".strip()
         files.append({"name": item.name, "kind": f"{kind} ({item.why})", "done": done, "state": state})
     for path, why in result.night.ignored.items():
         files.append({"name": path.name, "kind": "-", "done": f"left alone: {why}", "state": "off"})
@@ -186,3 +224,15 @@ def _files(page: Page, result: ReduceResult) -> None:
         files.append({"name": path.name, "kind": "-", "done": err.problem, "state": "bad"})
     page.add_section("Files")
     page.add_files(files, title="")
+
+
+def _dropped(result: ReduceResult, made: Calibrations) -> dict[str, str]:
+    """File name -> why a combination did without it, from the notes of the products."""
+    notes = [n for p in (*made.bias, *made.flat_darks, *made.dark, *made.flat) for n in p.notes]
+    out = {}
+    for item in result.night.items:
+        begin = f"Left out {item.path}"
+        reason = next((n[len(begin) :] for n in notes if n.startswith((f"{begin}:", f"{begin} "))), None)
+        if reason is not None:
+            out[item.name] = "left out" + reason.rstrip(".")
+    return out

@@ -444,8 +444,11 @@ def _gain(
                 "gains from pairs grow with the signal, which a photon transfer curve takes into account."
             )
     if np.isfinite(spread).any():
+        size = f"{np.nanmin(spread):.2%}"
+        if np.isfinite(spread).sum() > 1:
+            size += f" to {np.nanmax(spread):.2%}"
         notes.append(
-            f"Neighbouring pixels are correlated, by {np.nanmin(spread):.2%} to {np.nanmax(spread):.2%} in sum over "
+            f"Neighbouring pixels are correlated, by {size} in sum over "
             "the eight neighbours: brighter-fatter effect. The gain is too large by about as much (gain_model_error)."
         )
     values = np.array([noise[name].value if name in noise else np.nan for name in boxes])
