@@ -58,6 +58,6 @@ class Spool:
             raise FileError(
                 f"a corrected frame cannot be kept: {err.strerror}",
                 where=str(self.folder),
-                remedy="free some space there, or allow more memory with --memory",
+                remedy="free some space there, or give an output folder on another disk (-o)",
             ) from err
         return mapped
