@@ -222,6 +222,22 @@ def _intercepts(looked: Sequence[_Looked], times: NDArray[np.float64], notes: li
     return out
 
 
+def _dark_times(looked: Sequence[_Looked], dark_times: Sequence[float] | None) -> NDArray[np.float64]:
+    """Dark time of each frame [s], all positive."""
+    given = [_dark_time(u.frame) for u in looked] if dark_times is None else list(dark_times)
+    times = np.array(given, np.float64)
+    if times.shape != (len(looked),):
+        raise UsageError(f"{times.size} dark times for {len(looked)} frames", remedy="give one per frame")
+    for u, t in zip(looked, times, strict=True):
+        if not (math.isfinite(t) and t > 0):
+            raise DataError(
+                f"the dark time is {t:g} s",
+                where=u.name,
+                remedy="are these dark frames? DARKTIME or EXPTIME must say so; in Python give dark_times",
+            )
+    return times
+
+
 def build_dark(
     frames: Sequence[Frame],
     dark_times: Sequence[float] | None = None,
@@ -260,17 +276,7 @@ def build_dark(
         as of `build_bias`.
     """
     looked = _checked(frames, "dark")
-    given = [_dark_time(f) for f in frames] if dark_times is None else list(dark_times)
-    times = np.array(given, np.float64)
-    if times.shape != (len(frames),):
-        raise UsageError(f"{times.size} dark times for {len(frames)} frames", remedy="give one per frame")
-    for u, t in zip(looked, times, strict=True):
-        if not (math.isfinite(t) and t > 0):
-            raise DataError(
-                f"the dark time is {t:g} s",
-                where=u.name,
-                remedy="are these dark frames? DARKTIME or EXPTIME must say so; in Python give dark_times",
-            )
+    times = _dark_times(looked, dark_times)
     notes: list[str] = []
     stack = _intercepts(looked, times, notes) if intercept else [u.frame for u in looked]
     keep = []
