@@ -22,7 +22,9 @@ __all__ = ["gain_overview", "photon_transfer"]
 @plot("gain", "photon_transfer")
 @styled
 def photon_transfer(gain: Gain, *, points: Mapping[str, tuple[NDArray[Any], NDArray[Any]]], columns: int = 4) -> Figure:
-    """One panel per amplifier: variance of one image [adu2] against mean [adu], log-log.
+    """One panel per amplifier: variance of one image [adu2] against mean [adu].
+
+    Both axes are logarithmic where the means span more than a factor of ten, else linear from zero.
 
     Parameters
     ----------
@@ -42,6 +44,9 @@ def photon_transfer(gain: Gain, *, points: Mapping[str, tuple[NDArray[Any], NDAr
         raise GeometryError(
             f"the gain has no amplifier '{sorted(unknown)[0]}'", remedy=f"it has {', '.join(gain.amps)}"
         )
+    every = np.concatenate([np.asarray(means, float) for means, _ in points.values()])
+    highest = float(np.nanmax(every))
+    wide = highest > 10 * max(float(np.nanmin(every)), 1e-3)
     columns = min(columns, len(points))
     rows = -(-len(points) // columns)
     figure = sheet(2.3 * columns + 0.6, 2.2 * rows + 0.5)
@@ -51,9 +56,10 @@ def photon_transfer(gain: Gain, *, points: Mapping[str, tuple[NDArray[Any], NDAr
     for ax, (name, (means, variances)) in zip(axes.ravel(), points.items(), strict=False):
         i = gain.amps.index(name)
         noise = float(np.nan_to_num(np.asarray(gain.read_noise_adu)[i]))
-        ax.loglog(means, variances, "o", markersize=3.5)
-        grid = np.geomspace(max(np.nanmin(means), 1e-3), np.nanmax(means), 60)
-        ax.loglog(grid, noise**2 + grid / gain.gain[i], color=RED, linewidth=1.2)
+        draw = ax.loglog if wide else ax.plot
+        grid = np.geomspace(max(np.nanmin(means), 1e-3), np.nanmax(means), 60) if wide else np.array([0, highest])
+        draw(means, variances, "o", markersize=3.5)
+        draw(grid, noise**2 + grid / gain.gain[i], color=RED, linewidth=1.2)
         error = gain.gain_error[i]
         ax.set_title(f"{name}: {gain.gain[i]:.4f}{f' ± {error:.4f}' if np.isfinite(error) else ''} e-/adu", fontsize=9)
     figure.supxlabel("mean [adu]", fontsize=10)
