@@ -131,3 +131,11 @@ def test_thumbnail_is_small_and_upright() -> None:
     picture = np.asarray(Image.open(io.BytesIO(thumbnail(image))))
     assert picture.shape == (100, 50)
     assert picture[-1, 0] == 255 and picture[0, 0] == 0
+
+
+def test_dark_charge_collects_for_the_dark_time_else_the_exposure() -> None:
+    from fullwell.frames import Observation
+
+    assert Observation(exposure_time=10.0, dark_time=12.0).collecting_time == 12.0
+    assert Observation(exposure_time=10.0).collecting_time == 10.0
+    assert np.isnan(Observation().collecting_time)

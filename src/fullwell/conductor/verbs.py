@@ -207,7 +207,7 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
         unit=frame.unit,
         gain=detector.values("gain"),
         read_noise=detector.values("read_noise"),
-        dark_time=obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time,
+        dark_time=obs.collecting_time,
         keep_components=bool(frame.components),
     )
     whole = WholeFrame(frame, exposure)

@@ -56,3 +56,8 @@ class Observation:
     group: str = ""
     reason: str = ""
     sources: dict[str, str] = field(default_factory=dict, compare=False)
+
+    @property
+    def collecting_time(self) -> float:
+        """Time over which dark charge collects [s]: the dark time, the exposure time where that is unknown."""
+        return self.dark_time if math.isfinite(self.dark_time) else self.exposure_time

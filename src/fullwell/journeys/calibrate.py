@@ -8,7 +8,6 @@ known, else in adu.
 from __future__ import annotations
 
 import contextlib
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -71,7 +70,7 @@ class Calibrations:
 
     def _flat_dark(self, frame: Frame, accept: tuple[str, ...]) -> Bias:
         """The combined dark, bias included, of the exposure time of `frame`."""
-        time = _dark_time(frame)
+        time = frame.observation.collecting_time
         alike = [d for d in self.flat_darks if abs(d.observation.exposure_time - time) <= 0.01 * max(time, 1e-3)]
         if not alike:
             have = ", ".join(f"{d.observation.exposure_time:g} s" for d in self.flat_darks)
@@ -288,18 +287,13 @@ def _build_flat_darks(frames: Sequence[Frame], made: Calibrations) -> None:
     """Darks that still hold the bias cannot be scaled: one combination per exposure time, used as it is."""
     from fullwell.measure import build_bias
 
-    for time in sorted({_dark_time(f) for f in frames}):
-        group = [f for f in frames if _dark_time(f) == time]
+    for time in sorted({f.observation.collecting_time for f in frames}):
+        group = [f for f in frames if f.observation.collecting_time == time]
         made.flat_darks += _make(made, f"combined dark of {time:g} s", build_bias, group)
     made.notes.append(
         "There are neither bias frames nor an overscan: darks hold the bias and cannot be scaled. They are subtracted "
         "as they are, bias and dark together, from frames of the same exposure time."
     )
-
-
-def _dark_time(frame: Frame) -> float:
-    obs = frame.observation
-    return obs.dark_time if math.isfinite(obs.dark_time) else obs.exposure_time
 
 
 def _build_flats(night: Night, desk: Desk, made: Calibrations) -> None:

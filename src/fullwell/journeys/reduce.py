@@ -25,7 +25,6 @@ from fullwell.products import Product
 __all__ = ["FrameResult", "ReduceResult", "run"]
 
 JOB_KEY = "FWJOB"
-MAD_TO_SIGMA = 1.482602218505602
 """1 / (0.75 quantile of the normal distribution)."""
 CALIBRATION_KINDS = ("bias", "dark", "flat", "defects")
 RECIPE_NAMES = ("bias", "dark", "flat", "generic")
@@ -325,6 +324,8 @@ def _measure(frame: Frame, result: FrameResult) -> None:
 
 def _scatter(values: NDArray[Any]) -> float:
     """Standard deviation of a normal distribution with the median absolute deviation of `values`."""
+    from fullwell.measure.levels import MAD_TO_SIGMA
+
     return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 

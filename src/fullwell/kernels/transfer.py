@@ -236,22 +236,12 @@ def store_swapped(
                 for c in range(n):
                     w = block[r, s + np.uint64(c)]
                     part += np.uint64(w)
-                    out[base + np.uint64(c)] = (
-                        (w << np.uint32(24))
-                        | ((w & np.uint32(0xFF00)) << np.uint32(8))
-                        | ((w >> np.uint32(8)) & np.uint32(0xFF00))
-                        | (w >> np.uint32(24))
-                    )
+                    out[base + np.uint64(c)] = _swap32(w)
             else:
                 base, top = base - n + one, s + n - one
                 for c in range(n):
                     w = block[r, top - np.uint64(c)]
                     part += np.uint64(w)
-                    out[base + np.uint64(c)] = (
-                        (w << np.uint32(24))
-                        | ((w & np.uint32(0xFF00)) << np.uint32(8))
-                        | ((w >> np.uint32(8)) & np.uint32(0xFF00))
-                        | (w >> np.uint32(24))
-                    )
+                    out[base + np.uint64(c)] = _swap32(w)
             total += part
     return int(total)

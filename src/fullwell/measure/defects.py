@@ -87,8 +87,8 @@ def _plane(item: Source) -> _Plane:
     obs = item.observation
     name = item.source or obs.obs_id or "input"
     if isinstance(item, Frame):
-        time = obs.dark_time if math.isfinite(obs.dark_time) else obs.exposure_time
-        return _Plane(name, item.image.array, item.good(("NO_DATA", "CR")), item.box, item.detector, item.unit, time)
+        good, time = item.good(("NO_DATA", "CR")), obs.collecting_time
+        return _Plane(name, item.image.array, good, item.box, item.detector, item.unit, time)
     assert item.box is not None
     return _Plane(name, item.image, np.isfinite(item.image), item.box, item.detector, item.unit, 1.0)
 

@@ -201,11 +201,6 @@ def build_bias(
     )
 
 
-def _dark_time(frame: Frame) -> float:
-    obs = frame.observation
-    return obs.dark_time if math.isfinite(obs.dark_time) else obs.exposure_time
-
-
 def _intercepts(looked: Sequence[_Looked], times: NDArray[np.float64], notes: list[str]) -> list[Frame]:
     """Frames with the level that a line over time has at zero taken off, amplifier by amplifier."""
     if np.unique(times).size < 2:
@@ -224,7 +219,7 @@ def _intercepts(looked: Sequence[_Looked], times: NDArray[np.float64], notes: li
 
 def _dark_times(looked: Sequence[_Looked], dark_times: Sequence[float] | None) -> NDArray[np.float64]:
     """Dark time of each frame [s], all positive."""
-    given = [_dark_time(u.frame) for u in looked] if dark_times is None else list(dark_times)
+    given = [u.frame.observation.collecting_time for u in looked] if dark_times is None else list(dark_times)
     times = np.array(given, np.float64)
     if times.shape != (len(looked),):
         raise UsageError(f"{times.size} dark times for {len(looked)} frames", remedy="give one per frame")

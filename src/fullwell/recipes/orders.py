@@ -67,21 +67,7 @@ BIAS = (
 DARK = (*BIAS[:-2], "bias", "nan", "variance")
 """Frames that become a combined dark."""
 
-FLAT = (
-    "dither",
-    "overscan_serial",
-    "saturation",
-    "gain",
-    "crosstalk",
-    "overscan_parallel",
-    "linearity",
-    "assemble",
-    "bias",
-    "dark",
-    "defects",
-    "nan",
-    "variance",
-)
+FLAT = LSST[: LSST.index("flat")]
 """Frames that become a combined flat; also what a photon transfer measurement takes in electron."""
 
 _NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}

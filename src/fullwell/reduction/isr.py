@@ -244,7 +244,7 @@ def _exposure(
         gain=gains,
         read_noise=noise,
         seed=seed,
-        dark_time=_dark_time(obs),
+        dark_time=obs.collecting_time,
         bias_factor=_bias_factor(planned, obs),
         keep_components=keep or bool(frame.components),
     )
@@ -259,11 +259,7 @@ def _bias_factor(planned: list[Planned], obs: Observation) -> float:
     if not getattr(done["dark"].config, "propagate_variance", True):
         return 1.0
     same = dark.statistics.get("bias", "") == bias.id.split("[")[0]
-    return 1.0 - 2.0 * _dark_time(obs) * float(dark.statistics["bias_share"]) if same else 1.0
-
-
-def _dark_time(obs: Observation) -> float:
-    return obs.dark_time if np.isfinite(obs.dark_time) else obs.exposure_time
+    return 1.0 - 2.0 * obs.collecting_time * float(dark.statistics["bias_share"]) if same else 1.0
 
 
 def _run(job: Job) -> Frame:

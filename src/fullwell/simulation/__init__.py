@@ -4,7 +4,7 @@ from fullwell.simulation.exposing import Simulated, simulate
 from fullwell.simulation.masters import exact_products, masters
 from fullwell.simulation.night import NightPlan, night
 from fullwell.simulation.order import ORDER, SWITCHES
-from fullwell.simulation.presets import PRESETS, grid_detector, preset, sensor_of
+from fullwell.simulation.presets import PRESETS, grid_detector, sensor_of
 from fullwell.simulation.scenes import (
     SCENES,
     BiasScene,
@@ -46,7 +46,6 @@ __all__ = [
     "grid_detector",
     "masters",
     "night",
-    "preset",
     "scene_of",
     "sensor_of",
     "simulate",

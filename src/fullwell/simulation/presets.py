@@ -19,7 +19,7 @@ from fullwell.base.errors import UsageError
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.simulation.sensor import SensorConfig, SensorModel
 
-__all__ = ["PRESETS", "grid_detector", "preset", "sensor_of"]
+__all__ = ["PRESETS", "grid_detector", "sensor_of"]
 
 IDEAL: dict[str, Any] = {
     "spread": 0.0,
@@ -189,5 +189,4 @@ def sensor_of(name: str, seed: int = 0, *, detector: Detector | None = None, **c
     return SensorModel.make(geometry, seed, config, cards=cards)
 
 
-preset = sensor_of
 """The same under the name of its argument."""
