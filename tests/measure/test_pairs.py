@@ -9,7 +9,7 @@ from fullwell.base.errors import DataError, UsageError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Amplifier, Box, Detector
 from fullwell.frames import Frame, Observation
-from fullwell.measure import match_pairs, pair_gain, pair_noise
+from fullwell.measure import match_pairs, pair_gain, pair_noise, pair_transfer
 from fullwell.measure.levels import clip_factor, statistics
 
 GAIN, NOISE = 1.7, 4.0  # electron/adu, electron
@@ -143,6 +143,35 @@ def test_matching():
     assert match_pairs(frames) == [(frames[0], frames[1]), (frames[2], frames[4])]
     late, early, mid = flat(100, 1, mjd=3.0), flat(100, 1, mjd=1.0), flat(100, 1, mjd=2.0)
     assert match_pairs([late, early, mid]) == [(early, mid)]
+
+
+def test_matching_by_level_as_in_twilight():
+    """Levels fall by 5 % from frame to frame and exposure times grow: consecutive ones of a filter, each used once."""
+
+    def flat(level, filt="g"):
+        obs = Observation(filter=filt, exposure_time=1e4 / max(level, 1))
+        return Frame.from_arrays(np.full((4, 4), level, np.float32), unit="adu", observation=obs)
+
+    a, b, c, r, d, e = flat(1000), flat(950), flat(900), flat(905, "r"), flat(700), flat(690)
+    assert match_pairs([a, b, c, r, d, e], "level") == [(a, b), (d, e)]
+    assert match_pairs([a, b, c, r, d, e]) == []
+    assert match_pairs([a, b, c], "level", mismatch=0.04) == []
+    dark = [flat(0), flat(0), flat(-3), flat(-3)]
+    assert match_pairs(dark, "level") == match_pairs(dark) == []
+
+
+def test_points_are_those_of_the_gain():
+    """The pair that was left out is not among the points; mean and variance give the gain by hand."""
+    rng = np.random.default_rng(12)
+    a, b, far = exposure(rng, 9000.0), exposure(rng, 9100.0), exposure(rng, 4000.0)
+    gain, points = pair_transfer([(a, b), (a, far)], noise={"0": (NOISE / GAIN, 0.0)})
+    assert gain.gain == pair_gain([(a, b), (a, far)], noise={"0": (NOISE / GAIN, 0.0)}).gain
+    (point,) = points["0"]
+    assert point.mean == (point.mean1 + point.mean2) / 2
+    shot = point.single_variance - (NOISE / GAIN) ** 2
+    k = point.ratio
+    assert point.gain == pytest.approx((point.mean1 + k**2 * point.mean2) / (1 + k**2) / shot, rel=1e-12)
+    assert abs(point.single_variance - (9050 / GAIN**2 + (NOISE / GAIN) ** 2)) < 4 * point.variance_error / 2
 
 
 def test_errors():

@@ -18,8 +18,9 @@ from fullwell.reduction import differences
 
 if TYPE_CHECKING:
     from fullwell.journeys.calibrate import Calibrations
+    from fullwell.measure.pairs import PairPoint
 
-__all__ = ["as_cold", "by_temperature", "flat_pairs", "gain_of", "noise_of", "own_noise"]
+__all__ = ["as_cold", "by_temperature", "gain_of", "noise_of", "own_noise"]
 
 
 def by_temperature(frames: Sequence[Frame]) -> list[list[Frame]]:
@@ -180,17 +181,18 @@ def _measured(
     made: Calibrations,
 ) -> Gain | None:
     """The gain of pairs of flats; None, with a note, where none can be used."""
-    from fullwell.measure import pair_gain
+    from fullwell.measure import match_pairs, pair_transfer
 
-    pairs = flat_pairs(flats)
+    pairs = match_pairs(flats, "level")
     if not pairs:
         return None
     try:
-        gain = pair_gain(pairs, noise=noise or None)
+        gain, points = pair_transfer(pairs, noise=noise or None)
         if stated is not None:
             for _ in range(2):
                 known = zip(gain.amps, stated / gain.gain, strict=True)
-                gain = pair_gain(pairs, noise={n: (v, 0.0) for n, v in known if math.isfinite(v)} or None)
+                used = {n: (v, 0.0) for n, v in known if math.isfinite(v)}
+                gain, points = pair_transfer(pairs, noise=used or None)
             gain = replace(gain, read_noise=np.full(len(gain.amps), stated), read_noise_adu=stated / gain.gain, id="")
     except FullwellError as err:
         made.notes.append(f"No gain from the flats: {err.problem}.")
@@ -199,7 +201,7 @@ def _measured(
         made.notes.append("No gain from the flats: " + " ".join(gain.notes))
         return None
     made.pairs = len(pairs)
-    made.points = _points(pairs)
+    made.points = _points(points)
     made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
     if math.isfinite(header.header_gain):
         off = float(np.nanmedian(gain.gain)) / header.header_gain - 1
@@ -209,42 +211,13 @@ def _measured(
     return gain
 
 
-def flat_pairs(flats: Sequence[Frame], mismatch: float = 0.1) -> list[tuple[Frame, Frame]]:
-    """Pairs of consecutive flats of one filter whose levels agree to `mismatch`; each flat is used once."""
-    by_filter: dict[str, list[Frame]] = {}
-    for frame in flats:
-        by_filter.setdefault(frame.observation.filter, []).append(frame)
-    pairs = []
-    for group in by_filter.values():
-        levels = [float(np.median(f.image.array)) for f in group]
-        i = 0
-        while i + 1 < len(group):
-            a, b = levels[i], levels[i + 1]
-            if min(a, b) > 0 and abs(a - b) <= mismatch * max(a, b):
-                pairs.append((group[i], group[i + 1]))
-                i += 2
-            else:
-                i += 1
-    return pairs
-
-
-def _points(pairs: Sequence[tuple[Frame, Frame]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Amplifier -> (means [adu], variances of one image [adu2]) of the pairs, for the figure."""
-    from fullwell.measure.pairs import pair_point
-
-    detector = pairs[0][0].detector
-    assert detector is not None
-    out = {}
-    for amp in detector:
-        found = [
-            pair_point(
-                a.image[amp.trimmed].array, b.image[amp.trimmed].array, (a.good() & b.good())[amp.trimmed.slices]
-            )
-            for a, b in pairs
-        ]
-        means = [(p.mean1 + p.mean2) / 2 for p in found]
-        out[amp.name] = np.array(means), np.array([p.variance / (1 + p.ratio**2) for p in found])
-    return out
+def _points(found: Mapping[str, Sequence[PairPoint]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Amplifier -> (means [adu], variances of one image [adu2]), for the figure; without those that have no pair."""
+    return {
+        name: (np.array([p.mean for p in points]), np.array([p.single_variance for p in points]))
+        for name, points in found.items()
+        if points
+    }
 
 
 def _fixed(

@@ -4,7 +4,8 @@ from fullwell.measure.bands import ArrayBands, Bands, FrameBands
 from fullwell.measure.defects import build_defects
 from fullwell.measure.levels import Statistics, amplifier_statistics, clip_factor, statistics
 from fullwell.measure.masters import build_bias, build_dark, build_flat
-from fullwell.measure.pairs import Noise, match_pairs, pair_gain, pair_noise
+from fullwell.measure.pairing import match_pairs
+from fullwell.measure.pairs import Noise, pair_gain, pair_noise, pair_transfer
 from fullwell.measure.rejection import Clip
 from fullwell.measure.stacking import Combined, combine
 
@@ -26,5 +27,6 @@ __all__ = [
     "match_pairs",
     "pair_gain",
     "pair_noise",
+    "pair_transfer",
     "statistics",
 ]

@@ -29,11 +29,11 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.frames import Frame
 from fullwell.measure.levels import Statistics, amplifier_boxes, clip_factor, statistics
+from fullwell.measure.pairing import Pair, as_pairs, match_pairs, name_of
 from fullwell.products import Gain
 
-__all__ = ["Noise", "PairPoint", "match_pairs", "pair_gain", "pair_noise", "pair_point"]
+__all__ = ["Noise", "PairPoint", "Transfer", "pair_gain", "pair_noise", "pair_point", "pair_transfer"]
 
-Pair = tuple[Frame, Frame]
 SMALLEST = 100
 CHI2_MEDIAN = 0.454936423119572
 """Median of chi-square with one degree of freedom."""
@@ -72,30 +72,22 @@ class PairPoint:
     pixels: int
     rejected: int
 
+    @property
+    def mean(self) -> float:
+        """Of the two images above the pedestal [adu]."""
+        return (self.mean1 + self.mean2) / 2
 
-def _pairs(first: Any, second: Frame | None, what: str) -> list[Pair]:
-    if isinstance(first, Frame):
-        if second is None:
-            raise UsageError(f"a pair needs two {what} frames")
-        first = [(first, second)]
-    pairs = list(first)
-    if pairs and isinstance(pairs[0], Frame):
-        pairs = list(zip(pairs[::2], pairs[1::2], strict=False))
-    if not pairs:
-        raise UsageError(f"there is no pair of {what} frames", remedy=f"take two {what} frames of the same setting")
-    a = pairs[0][0]
-    for b in [f for pair in pairs for f in pair]:
-        if a.box != b.box or a.unit != b.unit:
-            raise UsageError(
-                f"the {what} frames differ: {a.box} {a.unit}, {b.box} {b.unit}",
-                where=f"{_name(a)}, {_name(b)}",
-                remedy="pair frames of one size, window and unit",
-            )
-    return pairs
+    @property
+    def single_variance(self) -> float:
+        """Variance of one image [adu^2]: half that of the difference where the levels are alike."""
+        return self.variance / (1 + self.ratio**2)
 
 
-def _name(frame: Frame) -> str:
-    return frame.source or frame.observation.obs_id or "frame"
+class Transfer(NamedTuple):
+    """The gain, and by amplifier the pairs it was made of, without those that were left out with a note."""
+
+    gain: Gain
+    points: dict[str, list[PairPoint]]
 
 
 def pair_noise(
@@ -134,7 +126,7 @@ def pair_noise(
     DataError
         fewer than 100 valid pixels, or a difference without any noise.
     """
-    pairs = _pairs(bias1, bias2, "bias")
+    pairs = as_pairs(bias1, bias2, "bias")
     out: dict[str, Noise] = {}
     for name, box in amplifier_boxes(pairs[0][0].detector, pairs[0][0].box, region, edge=edge).items():
         if not box.area:
@@ -156,7 +148,7 @@ def pair_noise(
             raise DataError(
                 "the difference of the bias frames has no noise" if count >= SMALLEST * len(pairs)
                 else f"only {count} valid pixels are left",
-                where=f"amplifier {name} of {_name(pairs[0][0])}",
+                where=f"amplifier {name} of {name_of(pairs[0][0])}",
                 remedy="are the two frames copies of each other? give another region or pair",
             )  # fmt: skip
         weight = np.array([s.count for s in found], np.float64)
@@ -274,32 +266,6 @@ def _moments(values: NDArray[np.float64], sigma: float) -> Statistics:
     return Statistics(mean=mean, variance=variance, variance_error=error, sigma=math.sqrt(variance), count=n)
 
 
-def match_pairs(flats: Sequence[Frame], mismatch: float = 0.02) -> list[Pair]:
-    """Pairs of consecutive flats of one filter and one exposure time whose levels agree to `mismatch`.
-
-    Frames are taken in order of time where they all have one, else as given; each is used once.
-    """
-    order = list(flats)
-    if all(math.isfinite(f.observation.mjd) for f in order):
-        order.sort(key=lambda f: f.observation.mjd)
-    level = {id(f): statistics(f.image.array[:: max(1, f.shape[0] // 256)], sigma=np.inf).median for f in order}
-    waiting: dict[tuple[str, float], Frame] = {}
-    pairs = []
-    for frame in order:
-        time = frame.observation.exposure_time
-        key = (frame.observation.filter, round(time, 2) if math.isfinite(time) else -1.0)
-        other = waiting.pop(key, None)
-        if other is None:
-            waiting[key] = frame
-            continue
-        a, b = level[id(other)], level[id(frame)]
-        if abs(a - b) <= mismatch * max(abs(a), abs(b)):
-            pairs.append((other, frame))
-        else:
-            waiting[key] = frame
-    return pairs
-
-
 def pair_gain(
     flats: Sequence[Pair] | Sequence[Frame],
     biases: Sequence[Pair] | Sequence[Frame] | None = None,
@@ -331,11 +297,25 @@ def pair_gain(
     UsageError
         no pair of flats; flats not in adu; flats and biases that went through different steps.
     """
+    return pair_transfer(flats, biases, noise=noise, region=region, sigma=sigma, edge=edge, mismatch=mismatch).gain
+
+
+def pair_transfer(
+    flats: Sequence[Pair] | Sequence[Frame],
+    biases: Sequence[Pair] | Sequence[Frame] | None = None,
+    *,
+    noise: Mapping[str, Noise | tuple[float, float] | float] | None = None,
+    region: Box | Mapping[str, Box] | None = None,
+    sigma: float = 5.0,
+    edge: int = 0,
+    mismatch: float = 0.1,
+) -> Transfer:
+    """`pair_gain`, and the points it is made of: parameters and errors are the same."""
     pairs = match_pairs(flats) if len(flats) and isinstance(flats[0], Frame) else list(flats)  # type: ignore[arg-type]
-    pairs = _pairs(pairs, None, "flat")
+    pairs = as_pairs(pairs, None, "flat")
     first = pairs[0][0]
     if first.unit not in ("adu", ""):
-        raise UsageError(f"the flats are in {first.unit}", where=_name(first), remedy="the gain is measured in adu")
+        raise UsageError(f"the flats are in {first.unit}", where=name_of(first), remedy="the gain is measured in adu")
     boxes = amplifier_boxes(first.detector, first.box, region, edge=edge)
     frames = _flat_list(biases)
     if frames:
@@ -354,7 +334,7 @@ def pair_gain(
         notes.append("Neither overscan nor bias was subtracted from the flats: the gain is too large.")
     for name, box in boxes.items():
         points[name] = _points(name, box, pairs, frames, read_noise.get(name, Noise(0.0, 0.0)), sigma, mismatch, notes)
-    return _gain(boxes, points, read_noise, pairs, frames, notes)
+    return Transfer(_gain(boxes, points, read_noise, pairs, frames, notes), points)
 
 
 def _flat_list(biases: Any) -> list[Frame]:
@@ -370,7 +350,7 @@ def _same_steps(flat: Frame, bias: Frame) -> None:
         if has[0] != has[1]:
             raise UsageError(
                 f"the step '{step}' ran on {'the flats' if has[0] else 'the bias frames'} only",
-                where=f"{_name(flat)}, {_name(bias)}",
+                where=f"{name_of(flat)}, {name_of(bias)}",
                 remedy="correct flats and bias frames by the same recipe",
             )
 
@@ -401,7 +381,7 @@ def _points(
             & two.good(("BAD", "SAT", "NO_DATA", "SUSPECT")),
             pedestals=(pedestal, pedestal), noise=noise.value, noise_error=noise.error, sigma=sigma,
         )  # fmt: skip
-        label = f"pair {number} ({_name(a)}, {_name(b)}), amplifier {name}"
+        label = f"pair {number} ({name_of(a)}, {name_of(b)}), amplifier {name}"
         if not math.isfinite(point.gain):
             notes.append(f"Left out {label}: no shot noise above the read noise in {point.pixels} pixels.")
         elif abs(point.ratio - 1) > mismatch:
@@ -453,7 +433,7 @@ def _gain(
         )
     values = np.array([noise[name].value if name in noise else np.nan for name in boxes])
     errors = np.array([noise[name].error if name in noise else np.nan for name in boxes])
-    inputs = tuple(_name(f) for pair in pairs for f in pair) + tuple(_name(f) for f in biases)
+    inputs = tuple(name_of(f) for pair in pairs for f in pair) + tuple(name_of(f) for f in biases)
     record = Record(
         "pair_gain", inputs={str(i): name for i, name in enumerate(inputs)}, numbers={"pairs": len(pairs)},
     )  # fmt: skip
