@@ -51,6 +51,69 @@ def test_quiet_says_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == "a.fits: failed\nFW400: no pixel is good\n"
 
 
+def test_quiet_prints_neither_lines_nor_tables_but_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    for as_json in (False, True):
+        with Door("x", quiet=True, as_json=as_json) as door:
+            door.say("a line")
+            door.table(("a",), [(1,)], title="a title")
+            door.give(a=1)
+        text = capsys.readouterr()
+        assert text.err == ""
+        assert text.out == "" if not as_json else json.loads(text.out) == {"command": "x", "version": 1, "a": 1}
+
+
+@pytest.mark.parametrize("words", [["steps"], ["instrument", "list"], ["explain", "dark"], ["doctor"]])
+def test_every_command_can_be_quiet(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    assert main([*words, "-q"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "command", "code", "text"),
+    [
+        (["isr", "a.fits", "--json"], "isr", "FW600", "Missing option '-o'"),
+        (
+            ["build", "bias", "a.fits", "-o", "b.fits", "--json", "--jobs", "none"],
+            "build bias",
+            "FW600",
+            "valid integer",
+        ),
+        (["steps", "--json", "--no-such"], "steps", "FW600", "--no-such"),
+        (["reduse", "--json"], "fullwell", "FW600", "reduse"),
+        (["--nothing", "--json"], "fullwell", "FW600", "--nothing"),
+        (["steps", "--json", "--config", "gone.toml"], "steps", "FW100", "settings file"),
+        (["build", "bias", "gone.fits", "-o", "b.fits", "--json", "--set", "odd"], "build bias", "FW500", "'odd'"),
+    ],
+)
+def test_under_json_a_mistake_in_the_call_is_in_the_document(
+    capsys: pytest.CaptureFixture[str], words: list[str], command: str, code: str, text: str
+) -> None:
+    assert main(words) == 2
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert (found["command"], found["version"]) == (command, 1)
+    (failure,) = found["failures"]
+    assert failure["name"] == command and failure["code"] == code and text in failure["error"]
+    assert said.err
+    words = [w for w in words if w != "--json"]
+    assert main(words) == 2
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(ZeroDivisionError("by zero"), "ZeroDivisionError"), (PermissionError(13, "no", "/x"), "FW100")]
+)
+def test_under_json_any_error_gives_one_document(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, error: Exception, code: str
+) -> None:
+    def fail(*args: object, **more: object) -> None:
+        raise error
+
+    monkeypatch.setattr("fullwell.cli.explain.find", fail)
+    assert main(["explain", "dark", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out)["failures"][0]["code"] == code
+
+
 def test_one_failure_does_not_stop_the_others() -> None:
     seen = []
     with Door("x") as door:

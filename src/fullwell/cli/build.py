@@ -9,16 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from fullwell.cli.inputs import (
-    Accept,
-    Gains,
-    ProductFile,
-    ReadNoise,
-    chosen,
-    products,
-    with_gain,
-)
-from fullwell.cli.options import Files, OutFile, Sets, common, parse_sets
+from fullwell.cli.inputs import apart
+from fullwell.cli.options import Files, OutFile, common
 from fullwell.cli.output import Door
 
 if TYPE_CHECKING:
@@ -29,63 +21,32 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help="Combined bia
 
 
 @app.command(epilog="Example: fullwell build bias bias_*.fits -o bias.fits --gain gain.ecsv")
-@common(work=True, reads=True)
-def bias(
-    door: Door,
-    files: Files,
-    output: OutFile,
-    gain: Gains = None,
-    read_noise: ReadNoise = None,
-    sets: Sets = None,
-) -> None:
+@common(work=True, reads=True, corrects=())
+def bias(door: Door, files: Files, output: OutFile) -> None:
     """Combine bias frames; in electron where the gain is known, else in adu."""
     from fullwell import measure
 
-    gains = (gain, read_noise)
-    _build(door, files, output, gains, "bias", sets, {}, None, measure.build_bias)
+    _build(door, files, output, "bias", measure.build_bias)
 
 
 @app.command(epilog="Example: fullwell build dark dark_*.fits -o dark.fits --bias bias.fits --gain gain.ecsv")
-@common(work=True, reads=True)
-def dark(
-    door: Door,
-    files: Files,
-    output: OutFile,
-    bias: ProductFile = None,
-    gain: Gains = None,
-    read_noise: ReadNoise = None,
-    accept: Accept = None,
-    sets: Sets = None,
-) -> None:
+@common(work=True, reads=True, corrects=("bias",))
+def dark(door: Door, files: Files, output: OutFile) -> None:
     """Combine darks to a rate per second of dark time; cosmic rays are clipped."""
     from fullwell import measure
     from fullwell.products import Bias
 
-    gains, roles = (gain, read_noise), products(bias=bias)
-    make = partial(measure.build_dark, biases=[b for b in roles.get("bias", ()) if isinstance(b, Bias)])
-    _build(door, files, output, gains, "dark", sets, roles, accept, make)
+    biases = [b for b in door.given.roles.get("bias", ()) if isinstance(b, Bias)]
+    _build(door, files, output, "dark", partial(measure.build_dark, biases=biases))
 
 
 @app.command(epilog="Example: fullwell build flat dome_r_*.fits -o flat_r.fits --bias bias.fits --gain gain.ecsv")
-@common(work=True, reads=True)
-def flat(
-    door: Door,
-    files: Files,
-    output: OutFile,
-    bias: ProductFile = None,
-    dark: ProductFile = None,
-    defects: ProductFile = None,
-    gain: Gains = None,
-    read_noise: ReadNoise = None,
-    accept: Accept = None,
-    sets: Sets = None,
-) -> None:
+@common(work=True, reads=True, corrects=("bias", "dark", "defects"))
+def flat(door: Door, files: Files, output: OutFile) -> None:
     """Combine flats of one filter to the relative response, mean 1."""
     from fullwell import measure
 
-    gains = (gain, read_noise)
-    roles = products(bias=bias, dark=dark, defects=defects)
-    _build(door, files, output, gains, "flat", sets, roles, accept, measure.build_flat)
+    _build(door, files, output, "flat", measure.build_flat)
 
 
 @app.command(epilog="Example: fullwell build defects bias.fits dark.fits flat_r.fits -o defects.ecsv")
@@ -112,30 +73,15 @@ def defects(door: Door, files: Files, output: OutFile) -> None:
     _write(door, found, output)
 
 
-def _build(
-    door: Door,
-    files: list[Path],
-    output: Path,
-    gains: tuple[str | None, float | None],
-    recipe: str,
-    sets: list[str] | None,
-    roles: dict[str, list[Product]],
-    accept: list[str] | None,
-    make: Callable[[list[Frame]], Product],
-) -> None:
+def _build(door: Door, files: list[Path], output: Path, recipe: str, make: Callable[[list[Frame]], Product]) -> None:
     """Correct the frames with the recipe of their kind, combine, write."""
     from fullwell import io
-    from fullwell.base.errors import UsageError
     from fullwell.base.progress import progress
     from fullwell.conductor import Digests, Workers
     from fullwell.journeys.spool import Spool
     from fullwell.reduction import isr
 
-    if output.resolve() in {f.resolve() for f in files}:
-        raise UsageError(
-            "the output would replace an input file", where=str(output), remedy="give another name with -o"
-        )
-    settings = parse_sets(sets)
+    apart(output, files)
     if door.dry_run:
         door.say(f"{len(files)} frames -> {output}: recipe {recipe}, then {recipe} combined")
         door.give(inputs=[str(f) for f in files], output=str(output), recipe=recipe)
@@ -147,10 +93,8 @@ def _build(
             frame = door.reader.read(path)
             if frame.observation.kind not in (recipe, "unknown"):
                 door.note(f"note: {path.name} is a {frame.observation.kind} frame by its header, used as a {recipe}")
-            given, gain = chosen(roles, frame, accept), with_gain(*gains, frame.detector)
-            if gain is not None:
-                given["gain"] = gain
-            done = isr(frame, given, recipe=recipe, settings=settings, workers=workers, digests=digests)
+            given = door.given.of(frame)
+            done = isr(frame, given, recipe=recipe, settings=door.settings, workers=workers, digests=digests)
             frames.append(spool.keep(done))
     if not frames:
         return

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
+from fullwell.cli.inputs import apart
 from fullwell.cli.options import Files, OutFile, common
 from fullwell.cli.output import Door
 
@@ -49,7 +49,7 @@ def combine(
     """Combine frames pixel by pixel, with variance, count and rejections."""
     from fullwell import io, measure
 
-    _check(output, files)
+    apart(output, files)
     clip = _clip(low, high, centre, spread)
     how: dict[str, Any] = {"method": method, "weights": _list(weights), "scale": _list(scale), "zero": _list(zero)}
     door.give(inputs=[str(f) for f in files], output=str(output), **how)
@@ -64,15 +64,6 @@ def combine(
     rows = [(name, int(n)) for name, n in zip(map(str, files), made.rejected_by_input, strict=True)]
     door.table(("file", "values rejected"), rows, title=f"{len(files)} files -> {output} [{made.unit}]")
     door.give(unit=made.unit, notes=notes, rejected=dict(rows))
-
-
-def _check(output: Path, files: list[Path]) -> None:
-    from fullwell.base.errors import UsageError
-
-    if output.resolve() in {f.resolve() for f in files}:
-        raise UsageError(
-            "the output would replace an input file", where=str(output), remedy="give another name with -o"
-        )
 
 
 def _clip(low: float | None, high: float | None, centre: str | None, spread: str | None) -> Any:

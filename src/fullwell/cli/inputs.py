@@ -19,14 +19,15 @@ __all__ = [
     "Accept",
     "CameraName",
     "Gains",
+    "Given",
     "Off",
     "Overscan",
     "ProductFile",
     "ReadNoise",
     "Reader",
     "Trim",
+    "apart",
     "camera",
-    "chosen",
     "output_of",
     "products",
     "with_gain",
@@ -175,24 +176,39 @@ def products(**files: list[Path] | None) -> dict[str, list[Product]]:
     return out
 
 
-def chosen(roles: Mapping[str, list[Product]], frame: Frame, accept: Collection[str] | None) -> dict[str, Product]:
-    """Role -> the product that belongs to `frame`, cut to its window.
+@dataclass(frozen=True)
+class Given:
+    """What frames are to be corrected with, as the options say; read and checked before the first frame."""
 
-    Raises
-    ------
-    MissingProduct
-        none of the products given for a role agrees with the frame.
-    UsageError
-        `accept` names a field that cannot be accepted.
-    """
+    roles: Mapping[str, list[Product]]
+    gain: str | None = None
+    read_noise: float | None = None
+    accept: Collection[str] = ()
+
+    def of(self, frame: Frame) -> dict[str, Product]:
+        """Role -> the product that belongs to `frame`, cut to its window; the gain where one is known.
+
+        Raises
+        ------
+        MissingProduct
+            none of the products given for a role agrees with the frame.
+        UsageError
+            ``--accept`` names a field that cannot be accepted; ``--gain`` does not fit the amplifiers.
+        """
+        out = _chosen(self.roles, frame, self.accept)
+        gain = with_gain(self.gain, self.read_noise, frame.detector)
+        return out if gain is None else {**out, "gain": gain}
+
+
+def _chosen(roles: Mapping[str, list[Product]], frame: Frame, accept: Collection[str]) -> dict[str, Product]:
     from fullwell.base.errors import UsageError
     from fullwell.reduction import cut_out, match
     from fullwell.reduction.matching import ACCEPTABLE
 
-    for field in accept or ():
+    for field in accept:
         if field not in ACCEPTABLE:
             raise UsageError(f"a difference in '{field}' cannot be accepted", remedy=f"one of {', '.join(ACCEPTABLE)}")
-    return {kind: cut_out(match(kind, given, frame, accept or ()), frame) for kind, given in roles.items()}
+    return {kind: cut_out(match(kind, given, frame, accept), frame) for kind, given in roles.items()}
 
 
 def with_gain(given: str | None, read_noise: float | None, detector: Detector | None) -> Product | None:
@@ -248,6 +264,20 @@ def _numbers(text: str, names: tuple[str, ...]) -> dict[str, float]:
     return out
 
 
+def apart(output: Path, inputs: Iterable[Path], remedy: str = "give another name with -o") -> None:
+    """Refuse an output that is one of the inputs.
+
+    Raises
+    ------
+    UsageError
+        it is; `remedy` says what to do.
+    """
+    from fullwell.base.errors import UsageError
+
+    if output.resolve() in {p.resolve() for p in inputs}:
+        raise UsageError("the output would replace an input file", where=str(output), remedy=remedy)
+
+
 def output_of(path: Path, folder: Path, inputs: Iterable[Path] = ()) -> Path:
     """``folder/name.fits`` for an input file, whatever its suffix; never one of the inputs.
 
@@ -256,16 +286,9 @@ def output_of(path: Path, folder: Path, inputs: Iterable[Path] = ()) -> Path:
     UsageError
         the output would replace an input.
     """
-    from fullwell.base.errors import UsageError
-
     name = path.name
     for suffix in (".gz", ".fz", ".bz2", ".fits", ".fit", ".fts", ".png", ".tiff", ".tif"):
         name = name[: -len(suffix)] if name.lower().endswith(suffix) else name
     out = folder / f"{name}.fits"
-    if out.resolve() in {p.resolve() for p in (path, *inputs)}:
-        raise UsageError(
-            "the output would replace an input file",
-            where=str(out),
-            remedy="give another folder with -o; raw data stay",
-        )
+    apart(out, (path, *inputs), "give another folder with -o; raw data stay")
     return out

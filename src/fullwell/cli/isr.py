@@ -8,18 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fullwell.cli.inputs import (
-    Accept,
-    Gains,
-    Off,
-    ProductFile,
-    ReadNoise,
-    chosen,
-    output_of,
-    products,
-    with_gain,
-)
-from fullwell.cli.options import Files, OutFolder, Sets, common, parse_sets
+from fullwell.cli.inputs import Off, output_of
+from fullwell.cli.options import Files, OutFolder, common
 from fullwell.cli.output import Door
 
 if TYPE_CHECKING:
@@ -36,23 +26,13 @@ Compress = Annotated[bool, typer.Option("--compress", help="Write tile-compresse
 
 
 @app.command(epilog="Example: fullwell isr raw/*.fits --bias bias.fits --flat flat.fits --gain gain.ecsv -o done")
-@common(work=True, reads=True)
+@common(work=True, reads=True, corrects=("bias", "dark", "flat", "defects", "crosstalk", "linearity"))
 def isr(
     door: Door,
     files: Files,
     output: OutFolder,
-    bias: ProductFile = None,
-    dark: ProductFile = None,
-    flat: ProductFile = None,
-    defects: ProductFile = None,
-    crosstalk: ProductFile = None,
-    linearity: ProductFile = None,
-    gain: Gains = None,
-    read_noise: ReadNoise = None,
     recipe: Recipe = "auto",
-    sets: Sets = None,
     off: Off = None,
-    accept: Accept = None,
     variance_components: Components = False,
     compress: Compress = False,
 ) -> None:
@@ -60,8 +40,6 @@ def isr(
     from fullwell.base.progress import progress
     from fullwell.conductor import Digests, Workers
 
-    roles = products(bias=bias, dark=dark, flat=flat, defects=defects, crosstalk=crosstalk, linearity=linearity)
-    settings = parse_sets(sets)
     workers, digests, done = Workers(door.jobs), Digests(), []
     outputs = {path: output_of(path, output, files) for path in files}
     _distinct(outputs)
@@ -71,15 +49,15 @@ def isr(
             from fullwell.reduction import isr as correct
 
             frame = door.reader.read(path)
-            given = _with(chosen(roles, frame, accept), with_gain(gain, read_noise, frame.detector))
+            given = door.given.of(frame)
             if door.dry_run:
-                done.append(_plan(door, path, outputs[path], frame, given, recipe, settings, off or []))
+                done.append(_plan(door, path, outputs[path], frame, given, recipe, off or []))
                 continue
             result = correct(
                 frame,
                 given,
                 recipe=recipe,
-                settings=settings,
+                settings=door.settings,
                 off=off or (),
                 workers=workers,
                 keep_components=variance_components,
@@ -89,10 +67,6 @@ def isr(
             io.write_frame(result, outputs[path], compress=compress)
             done.append(_report(door, path, outputs[path], result))
     door.give(files=done, recipe=recipe, options=dict(door.origins))
-
-
-def _with(roles: Mapping[str, Product], gain: Product | None) -> dict[str, Product]:
-    return dict(roles) if gain is None else {**roles, "gain": gain}
 
 
 def _distinct(outputs: Mapping[Path, Path]) -> None:
@@ -134,7 +108,6 @@ def _plan(
     frame: Frame,
     given: dict[str, Product],
     recipe: str,
-    settings: Mapping[str, Mapping[str, Any]],
     off: list[str],
 ) -> dict[str, Any]:
     """What would be done to one frame, as a table."""
@@ -144,7 +117,7 @@ def _plan(
 
     order = RECIPES["generic" if recipe == "auto" else recipe]
     roles = nominal(dict(given), frame.detector) if frame.detector is not None else dict(given)
-    planned = plan(order, frame, roles, settings, off)
+    planned = plan(order, frame, roles, door.settings, off)
     rows = [
         [p.step.name, p.state, (p.product.source or p.product.id[:8]) if p.product is not None else "-", p.note]
         for p in planned

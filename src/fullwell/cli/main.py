@@ -7,7 +7,8 @@ Exit codes: 0 done; 1 ran, but a check or a frame failed; 2 the call or the data
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -34,6 +35,9 @@ COMMANDS: dict[str, tuple[str, str]] = {
 """Command -> (module of `fullwell.cli`, panel of the help page)."""
 
 
+_REFUSED: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+
 class LazyGroup(TyperGroup):
     """A group whose commands are imported when they are asked for."""
 
@@ -52,6 +56,28 @@ class LazyGroup(TyperGroup):
             polish(command, cmd_name)
             self.commands[cmd_name] = command
         return self.commands[cmd_name]
+
+    refused: Exception | None = None
+    """The mistake in the call that ended the last run."""
+
+    def make_context(self, *args: Any, **more: Any) -> Any:
+        """As the base class; a mistake in the options is kept in `refused`."""
+        with self._keeping():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As the base class; a mistake in the options of a command is kept in `refused`."""
+        with self._keeping():
+            return super().invoke(ctx)
+
+    @contextmanager
+    def _keeping(self) -> Iterator[None]:
+        self.refused = None
+        try:
+            yield
+        except _REFUSED as error:
+            self.refused = error
+            raise
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """As the base class, with all names at hand for the proposal after a misspelling."""
@@ -108,24 +134,49 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     command: Any = typer.main.get_command(app)
     polish(command, "")
+    args = sys.argv[1:] if argv is None else list(argv)
     try:
-        command.main(args=None if argv is None else list(argv), prog_name="fullwell")
+        command.main(args=args, prog_name="fullwell")
     except SystemExit as end:
+        if command.refused is not None:
+            _tell(command, args, command.refused)
         return end.code if isinstance(end.code, int) else (0 if end.code is None else 2)
     except FullwellError as error:
         print(error, file=sys.stderr)
+        _tell(command, args, error)
         return 2
     except KeyboardInterrupt:
         return 130
     except OSError as error:
         print(f"FW100: {error.strerror or error}\n  where: {error.filename or 'the system'}", file=sys.stderr)
+        _tell(command, args, error)
         return 2
-    except Exception:
+    except Exception as error:
         import traceback
 
         traceback.print_exc()
         print(
             "\nThis is a mistake in fullwell. Please report it with the output of 'fullwell doctor'.", file=sys.stderr
         )
+        _tell(command, args, error)
         return 2
     return 0
+
+
+def _tell(command: Any, args: list[str], error: Exception) -> None:
+    """Where JSON was asked for and no command has given a document: one that holds the error."""
+    options = args[: args.index("--")] if "--" in args else args
+    if "--json" not in options or getattr(error, "told", False):
+        return
+    from fullwell.base.errors import UsageError
+    from fullwell.cli.output import document, failure
+
+    names: list[str] = []
+    for word in args:
+        command = getattr(command, "commands", {}).get(word)
+        if command is None:
+            break
+        names.append(word)
+    name = " ".join(names) or "fullwell"
+    text = getattr(error, "format_message", None)
+    document(name, {}, [failure(name, error if text is None else UsageError(text()))])

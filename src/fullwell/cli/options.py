@@ -15,13 +15,24 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
 
-from fullwell.cli.inputs import CameraName, Overscan, Reader, Trim
+from fullwell.cli.inputs import (
+    Accept,
+    CameraName,
+    Gains,
+    Given,
+    Overscan,
+    ProductFile,
+    Reader,
+    ReadNoise,
+    Trim,
+    products,
+)
 from fullwell.cli.output import Door
 
 __all__ = ["Files", "OutFile", "OutFolder", "Sets", "common", "parse_sets"]
@@ -130,7 +141,7 @@ _LOOK: dict[str, Any] = {
         Path | None,
         _shared("--config", metavar="FILE", callback=_config, is_eager=True, help="Settings file (TOML)."),
     ],
-    "quiet": Annotated[bool, _shared("-q", "--quiet", help="Errors only.")],
+    "quiet": Annotated[bool, _shared("-q", "--quiet", help="Errors only, and JSON where it is asked for.")],
     "verbose": Annotated[int, _shared("-v", "--verbose", count=True, metavar="", help="Say more; -vv all.")],
 }
 _WORK: dict[str, Any] = {
@@ -150,6 +161,7 @@ _READ: dict[str, Any] = {
     "corner": Annotated[str | None, _reading("--corner", "LL|LR|UL|UR", "Where read-out starts, one amplifier only.")],
     "saturation": Annotated[float | None, _reading("--saturation", "N", "Above the overscan [adu].")],
 }
+_CORRECT: dict[str, Any] = {"gain": Gains, "read_noise": ReadNoise, "accept": Accept, "sets": Sets}
 _DEFAULTS: dict[str, Any] = {
     "as_json": False,
     "config": None,
@@ -161,16 +173,33 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def common(work: bool = False, reads: bool = False) -> Callable[[Callable[..., Any]], Callable[..., None]]:
+def _take(door: Door, means: dict[str, Any], kinds: Sequence[str]) -> None:
+    """Read the products and settings of the options."""
+    roles = products(**{kind: means[kind] for kind in kinds})
+    door.given = Given(roles, means["gain"], means["read_noise"], means.get("accept") or ())
+    door.settings = parse_sets(means["sets"])
+
+
+def common(
+    work: bool = False, reads: bool = False, corrects: Sequence[str] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., None]]:
     """Decorator: give a command ``(door, …)`` the common options, and open its `Door`.
 
     Parameters
     ----------
     work : True for commands that write: adds ``--dry-run``, ``-j`` and ``--fail-fast``.
     reads : True for commands that read raw frames: adds the options of the camera; `Door.reader` reads with them.
+    corrects : kinds of product, for commands that correct frames: adds an option for each, ``--gain``,
+        ``--read-noise``, ``--set``, and ``--accept`` where there are kinds. `Door.given` holds the products,
+        `Door.settings` the settings of the steps.
     """
     extras = {**_LOOK, **_WORK} if work else dict(_LOOK)
-    added = {**(_READ if reads else {}), **extras}
+    means: dict[str, Any] = {}
+    if corrects is not None:
+        means = {**dict.fromkeys(corrects, ProductFile), **_CORRECT}
+        if not corrects:
+            means.pop("accept")
+    added = {**means, **(_READ if reads else {}), **extras}
 
     def decorate(function: Callable[..., Any]) -> Callable[..., None]:
         hints = get_type_hints(function, include_extras=True)
@@ -186,6 +215,8 @@ def common(work: bool = False, reads: bool = False) -> Callable[[Callable[..., A
             }
             with Door(command=ctx.command_path.split(" ", 1)[-1], origins=origins, **shared) as door:
                 door.reader = Reader(**stated)
+                if corrects is not None:
+                    _take(door, {key: values.pop(key) for key in means}, corrects)
                 function(door, **values)
             if door.failures:
                 raise typer.Exit(1)
@@ -195,8 +226,11 @@ def common(work: bool = False, reads: bool = False) -> Callable[[Callable[..., A
         extra = [inspect.Parameter(n, kind, default=_DEFAULTS.get(n), annotation=a) for n, a in added.items()]
         head = inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context)
         own = [p.replace(kind=kind) for p in own]
-        command.__signature__ = inspect.Signature([head, *own, *extra])  # type: ignore[attr-defined]
-        command.__annotations__ = {p.name: p.annotation for p in (head, *own, *extra)}
+        own.sort(key=lambda p: p.default is not p.empty)
+        first = sum(p.default is p.empty for p in own)
+        whole = [*own[:first], *extra[: len(means)], *own[first:], *extra[len(means) :]]
+        command.__signature__ = inspect.Signature([head, *whole])  # type: ignore[attr-defined]
+        command.__annotations__ = {p.name: p.annotation for p in (head, *whole)}
         command.__name__, command.__doc__, command.__module__ = function.__name__, function.__doc__, function.__module__
         return command
 

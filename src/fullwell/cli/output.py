@@ -15,7 +15,7 @@ from typing import Any
 
 from fullwell.base.numbers import number, plain, significant, with_error
 
-__all__ = ["Door", "number", "plain", "significant", "with_error"]
+__all__ = ["Door", "document", "failure", "number", "plain", "significant", "with_error"]
 
 
 @dataclass
@@ -26,9 +26,10 @@ class Door:
     ----------
     command : its name, for the JSON document.
     as_json : print one JSON document on stdout instead of tables.
-    quiet, verbose : how much is said on stderr.
+    quiet : say errors only; the JSON document comes all the same. verbose : how much is said on stderr.
     dry_run, jobs, fail_fast : as the options say.
     reader : `Reader` of raw frames, as the options of the camera say.
+    given : `Given` products of commands that correct frames; settings : of their steps.
     origins : option -> "default", "default_map" (settings file), "environment" or "commandline".
     """
 
@@ -43,6 +44,8 @@ class Door:
     failures: list[dict[str, Any]] = field(default_factory=list)
     data: dict[str, Any] = field(default_factory=dict)
     reader: Any = None
+    given: Any = None
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __enter__(self) -> Door:
         import logging
@@ -69,19 +72,13 @@ class Door:
         self._stack.close()
         import typer
 
-        from fullwell.base.errors import FullwellError
-
-        if self.as_json and isinstance(value, FullwellError):
-            self.failures.append(
-                {"name": self.command, "code": value.code, "error": value.problem, "where": value.where}
-            )
-        if self.as_json and (kind is None or issubclass(kind, (typer.Exit, FullwellError))):
-            import json
-
-            document = {"command": self.command, "version": 1, **self.data}
-            if self.failures:
-                document["failures"] = self.failures
-            print(json.dumps(plain(document), indent=2, allow_nan=False))
+        if not self.as_json or isinstance(value, BrokenPipeError) or (value and not isinstance(value, Exception)):
+            return
+        error: Any = None if isinstance(value, typer.Exit) else value
+        if error is not None:
+            self.failures.append(failure(self.command, error))
+            error.told = True
+        document(self.command, self.data, self.failures)
 
     @staticmethod
     def _bar(items: Iterable[Any], label: str, total: int | None) -> Iterator[Any]:
@@ -101,8 +98,8 @@ class Door:
             print(text, file=sys.stderr)
 
     def say(self, text: str = "") -> None:
-        """A line of the result; not printed under ``--json``."""
-        if not self.as_json:
+        """A line of the result; not printed under ``--json`` or ``-q``."""
+        if not (self.as_json or self.quiet):
             print(text)
 
     def give(self, **data: Any) -> None:
@@ -112,8 +109,8 @@ class Door:
     def table(
         self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str = "", left: Sequence[str] = ()
     ) -> None:
-        """A table of the result; numbers to the right. Plain columns of text where stdout is no terminal."""
-        if self.as_json:
+        """A table of the result, numbers to the right, none under ``--json`` or ``-q``; plain columns into a pipe."""
+        if self.as_json or self.quiet:
             return
         cells = [[significant(c) if isinstance(c, float) else str(c) for c in row] for row in rows]
         if sys.stdout.isatty():
@@ -151,19 +148,38 @@ class Door:
         try:
             yield
         except FullwellError as error:
-            self.failures.append({"name": name, "code": error.code, "error": error.problem, "where": error.where})
+            self.failures.append(failure(name, error))
             print(f"{name}: failed\n{error}", file=sys.stderr)
         except BrokenPipeError:
             raise
         except Exception as error:
             import traceback
 
-            self.failures.append({"name": name, "code": type(error).__name__, "error": str(error), "where": None})
+            self.failures.append(failure(name, error))
             print(f"{name}: failed by a mistake in fullwell\n{traceback.format_exc()}", file=sys.stderr)
         else:
             return
         if self.fail_fast:
             raise typer.Exit(1)
+
+
+def failure(name: str, error: BaseException) -> dict[str, Any]:
+    """An error as an entry of "failures" in the JSON document."""
+    from fullwell.base.errors import FullwellError
+
+    if isinstance(error, FullwellError):
+        return {"name": name, "code": error.code, "error": error.problem, "where": error.where}
+    if isinstance(error, OSError):
+        return {"name": name, "code": "FW100", "error": error.strerror or str(error), "where": error.filename}
+    return {"name": name, "code": type(error).__name__, "error": str(error), "where": None}
+
+
+def document(command: str, data: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> None:
+    """Print the JSON document of a command on stdout."""
+    import json
+
+    whole = {"command": command, "version": 1, **data, **({"failures": failures} if failures else {})}
+    print(json.dumps(plain(whole), indent=2, allow_nan=False))
 
 
 def _numbers(cells: list[list[str]], column: int) -> bool:
