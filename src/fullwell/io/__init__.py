@@ -6,18 +6,20 @@ from fullwell.io.ccddata import from_ccddata, to_ccddata
 from fullwell.io.folders import file_digest, make_folder
 from fullwell.io.framefile import write_frame
 from fullwell.io.keywords import output_header
-from fullwell.io.layout import frame_hdus
+from fullwell.io.layout import frame_hdus, plain_hdus
 from fullwell.io.productfile import read_product, write_product
-from fullwell.io.raw import write_raw
+from fullwell.io.raw import detectors_of, write_raw
 from fullwell.io.reading import read, read_headers, read_outline, read_series
 
 __all__ = [
     "atomic_path",
+    "detectors_of",
     "file_digest",
     "frame_hdus",
     "from_ccddata",
     "make_folder",
     "output_header",
+    "plain_hdus",
     "read",
     "read_camera",
     "read_headers",

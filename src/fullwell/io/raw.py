@@ -112,6 +112,20 @@ def of_detector(headers: FileHeaders, detector: str | int) -> FileHeaders:
     return headers
 
 
+def detectors_of(headers: FileHeaders) -> list[FileHeaders]:
+    """The headers of each detector of a focal-plane file; of any other file, all headers as one.
+
+    A file holds several detectors where a keyword that names one differs from HDU to HDU, with more than one amplifier
+    or with the whole of a detector in each.
+    """
+    for key in _DETECTOR_KEYS:
+        values = {h.index: str(h.header[key]).strip() for h in headers.images if h.index and key in h.header}
+        names = list(dict.fromkeys(values.values()))
+        if len(names) > 1 and len(values) == len([h for h in headers.images if h.index]):
+            return [_only(headers, {i for i, v in values.items() if v == name}) for name in names]
+    return [headers]
+
+
 def _only(headers: FileHeaders, keep: set[int]) -> FileHeaders:
     hdus = tuple(h for h in headers if h.index in keep or h.shape is None or h.index == 0)
     return FileHeaders(headers.path, hdus, headers.comments)

@@ -1,0 +1,233 @@
+"""Calibrations in a repository: files entered with the ids of their making, certified for a span of time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from fullwell.base.errors import UsageError
+from fullwell.repo.layout import DATASETS, calib_collection, defaults_collection, gen_run
+from fullwell.repo.repository import speaking
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import DatasetRef
+
+    from fullwell.repo.repository import Repository
+
+__all__ = ["Entry", "certify", "decertify", "enter_files", "prepend", "span", "validity"]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A finished file to be entered.
+
+    Parameters
+    ----------
+    dataset : type; data_id : its values; run : RUN collection; path : of the file, below the root of the repository.
+    id : of the dataset; the same making gives the same id.
+    """
+
+    dataset: str
+    data_id: Mapping[str, Any]
+    run: str
+    path: Path
+    id: UUID
+
+
+def enter_files(repo: Repository, entries: Iterable[Entry]) -> list[DatasetRef]:
+    """Enter finished files where they lie, in one transaction; those known under the same id stay.
+
+    Raises
+    ------
+    UsageError
+        a dataset of another id has the place of one of these. FileError: the database cannot be written.
+    """
+    from lsst.daf.butler import DataCoordinate, DatasetRef, FileDataset
+
+    from fullwell.repo.lookup import known_ids
+
+    butler = repo.butler
+    every = list(entries)
+    there = known_ids(repo, [one.id for one in every])
+    refs, fresh = [], []
+    for one in every:
+        kind = butler.get_dataset_type(one.dataset)
+        data_id = DataCoordinate.standardize(dict(one.data_id), universe=butler.dimensions, dimensions=kind.dimensions)
+        ref = DatasetRef(kind, data_id, run=one.run, id=one.id)
+        refs.append(ref)
+        if one.id not in there:
+            fresh.append(FileDataset(str(one.path), [ref]))
+    if fresh:
+        with speaking(str(repo.path)), butler.transaction():
+            have = set(butler.collections.query("*"))
+            for run in dict.fromkeys(one.run for one in every):
+                if run not in have:
+                    butler.collections.register(run)
+            butler.ingest(*fresh, transfer=None, record_validation_info=True)
+    return refs
+
+
+def span(begin: str | None = None, end: str | None = None) -> Any:
+    """A span of validity from ISO times [TAI]; None is open. The end itself is not in it.
+
+    Raises
+    ------
+    UsageError
+        a time that cannot be read, or an end before the begin.
+    """
+    from astropy.time import Time
+    from lsst.daf.butler import Timespan
+
+    def moment(text: str | None) -> Any:
+        if text is None:
+            return None
+        try:
+            return Time(text, scale="tai")
+        except ValueError as error:
+            raise UsageError(
+                f"'{text}' is no time", remedy="write it as 2024-11-08 or 2024-11-08T12:00:00 (TAI)"
+            ) from error
+
+    first, last = moment(begin), moment(end)
+    if first is not None and last is not None and last <= first:
+        raise UsageError(f"the validity ends ({end}) before it begins ({begin})", remedy="exchange them")
+    return Timespan(first, last)
+
+
+def certify(
+    repo: Repository,
+    refs: Sequence[DatasetRef],
+    begin: str | None = None,
+    end: str | None = None,
+    *,
+    setup: str = "",
+) -> list[str]:
+    """Make calibrations valid for a span of time in the calibration collection of their instrument.
+
+    Parameters
+    ----------
+    begin, end : ISO times [TAI]; None is open. setup : of the read-out mode, where an instrument has several.
+
+    Returns
+    -------
+    list of str
+        the collections.
+
+    Raises
+    ------
+    UsageError
+        another calibration is valid in a part of the span: named with its span; nothing is certified then.
+    """
+    from lsst.daf.butler import CollectionType
+    from lsst.daf.butler.registry import ConflictingDefinitionError
+
+    when = span(begin, end)
+    by_instrument: dict[str, list[DatasetRef]] = {}
+    for ref in refs:
+        if not ref.datasetType.isCalibration():
+            raise UsageError(f"a {ref.datasetType.name} is no calibration", remedy="only calibrations are certified")
+        by_instrument.setdefault(str(ref.dataId["instrument"]), []).append(ref)
+    registry, names = repo.butler.registry, []
+    with speaking(str(repo.path)), repo.butler.transaction():
+        for instrument, some in by_instrument.items():
+            name = calib_collection(instrument, setup)
+            if name not in set(repo.butler.collections.query("*")):
+                repo.butler.collections.register(name, CollectionType.CALIBRATION)
+            names.append(name)
+            try:
+                registry.certify(name, some, when)
+            except ConflictingDefinitionError as error:
+                raise UsageError(
+                    f"the span {when} overlaps with certified calibrations: {_overlap(repo, name, some, when)}",
+                    where=f"{repo.path}, collection {name}",
+                    remedy="end their validity first (fullwell repo decertify), or give a span that does not overlap",
+                    code="FW612",
+                ) from error
+    return names
+
+
+def _overlap(repo: Repository, name: str, refs: Sequence[DatasetRef], when: Any) -> str:
+    mine = {(r.datasetType.name, r.dataId) for r in refs}
+    out = []
+    for kind in {r.datasetType for r in refs}:
+        for one in repo.butler.registry.queryDatasetAssociations(kind, name):
+            if (kind.name, one.ref.dataId) in mine and one.timespan is not None and one.timespan.overlaps(when):
+                out.append(f"{kind.name} of {one.ref.run}, valid {one.timespan}")
+    return "; ".join(sorted(out)[:4]) or "unknown"
+
+
+def decertify(
+    repo: Repository,
+    dataset: str,
+    instrument: str,
+    begin: str | None = None,
+    end: str | None = None,
+    *,
+    setup: str = "",
+    data_ids: Sequence[Mapping[str, Any]] | None = None,
+) -> None:
+    """End the validity of calibrations within a span; the datasets stay.
+
+    Parameters
+    ----------
+    dataset : type; data_ids : of those meant, None for all of the type.
+
+    Raises
+    ------
+    UsageError
+        no such dataset type or collection.
+    """
+    from lsst.daf.butler import DataCoordinate
+
+    if dataset not in DATASETS:
+        raise UsageError(f"there is no dataset type '{dataset}'", remedy=f"known: {', '.join(DATASETS)}")
+    kind = repo.butler.get_dataset_type(dataset)
+    chosen = None
+    if data_ids is not None:
+        chosen = [
+            DataCoordinate.standardize(
+                {**d, "instrument": instrument}, universe=repo.butler.dimensions, dimensions=kind.dimensions
+            )
+            for d in data_ids
+        ]
+    with speaking(str(repo.path)):
+        repo.butler.registry.decertify(calib_collection(instrument, setup), kind, span(begin, end), dataIds=chosen)
+
+
+def validity(repo: Repository, ref: DatasetRef) -> list[tuple[str, Any]]:
+    """(collection, span) of each certification of a dataset."""
+    with speaking(str(repo.path)):
+        found = repo.butler.registry.queryDatasetAssociations(ref.datasetType, ...)
+        return [(one.collection, one.timespan) for one in found if one.ref.id == ref.id and one.timespan is not None]
+
+
+def prepend(repo: Repository, chain: str, run: str, instrument: str = "") -> None:
+    """Put a run first in a chain, and the chain into the defaults of the instrument."""
+    from lsst.daf.butler import CollectionType
+
+    collections = repo.butler.collections
+    have = set(collections.query("*"))
+    with speaking(str(repo.path)), repo.butler.transaction():
+        if run not in have:
+            collections.register(run)
+        if chain not in have:
+            collections.register(chain, CollectionType.CHAINED)
+        with contextlib.suppress(ValueError):
+            collections.remove_from_chain(chain, run)
+        collections.prepend_chain(chain, run)
+        if instrument and defaults_collection(instrument) in have:
+            members = collections.get_info(defaults_collection(instrument)).children
+            if chain not in members:
+                collections.prepend_chain(defaults_collection(instrument), chain)
+
+
+def new_run(repo: Repository, instrument: str, stamp: str) -> str:
+    """The RUN of calibrations made at `stamp`, entered where it is new."""
+    name = gen_run(instrument, stamp)
+    if name not in set(repo.butler.collections.query("*")):
+        repo.butler.collections.register(name)
+    return name

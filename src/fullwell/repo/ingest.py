@@ -1,0 +1,265 @@
+"""Raw frames into a repository: headers to data ids and records, all entered in one transaction.
+
+Entering the same files again changes nothing. Two different files for one data id are a clash, which is an error; the
+rest is entered all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullwell.base.errors import FileError, FullwellError, UsageError
+from fullwell.base.progress import progress
+from fullwell.repo.dimensions import Identity, Records, check_same, identity
+from fullwell.repo.layout import raw_run
+
+if TYPE_CHECKING:
+    from fullwell.instruments import CameraOptions, Instrument
+    from fullwell.repo.repository import Repository
+
+__all__ = ["TRANSFERS", "Ingested", "ingest", "look"]
+
+TRANSFERS = {"direct": "direct", "link": "symlink", "copy": "copy", "move": "move"}
+"""How a file comes in: stays where it is, by a symbolic link, copied, moved."""
+
+SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".png", ".tif", ".tiff")
+
+
+@dataclass
+class Ingested:
+    """What became of each file.
+
+    Parameters
+    ----------
+    entered : file -> data ids, now in the repository; known : files that were there already.
+    failed : file -> error (unreadable, no detector told, a clash); notes : sentences for people.
+    """
+
+    entered: dict[Path, list[Identity]] = field(default_factory=dict)
+    known: dict[Path, list[Identity]] = field(default_factory=dict)
+    failed: dict[Path, FullwellError] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def ok(self) -> bool:
+        """Whether no file failed."""
+        return not self.failed
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON types."""
+        return {
+            "entered": {str(p): [i.data_id for i in ids] for p, ids in self.entered.items()},
+            "known": [str(p) for p in self.known],
+            "failed": {str(p): str(e) for p, e in self.failed.items()},
+            "notes": self.notes,
+        }
+
+
+def frames_below(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
+    """The files named, and those in the folders named (and below), by their suffixes; hidden ones are passed over.
+
+    Raises
+    ------
+    FileError
+        a place does not exist.
+    """
+    out: list[Path] = []
+    for place in map(Path, places):
+        if place.is_dir():
+            found = (p for p in place.rglob("*") if p.name.lower().endswith(SUFFIXES))
+            out += sorted(p for p in found if not any(part.startswith(".") for part in p.relative_to(place).parts))
+        elif place.exists():
+            out.append(place)
+        else:
+            raise FileError("there is no such file or folder", where=str(place), remedy="check the name")
+    return list(dict.fromkeys(out))
+
+
+def look(path: Path, instrument: Instrument | None = None, options: CameraOptions | None = None) -> list[Identity]:
+    """The raw frames that a file holds, one for each detector.
+
+    Raises
+    ------
+    FullwellError
+        the file cannot be read, or does not say which detector it is of.
+    """
+    from fullwell import instruments, io
+
+    headers = io.read_headers(path)
+    if not headers.images:
+        raise FileError("the file holds no image", where=str(path), remedy="leave it out", code="FW103")
+    camera = instrument or instruments.identify(headers)
+    parts = io.detectors_of(headers)
+    return [identity(camera.observation(part)) for part in parts]
+
+
+def ingest(
+    repo: Repository,
+    places: Sequence[str | os.PathLike[str]],
+    *,
+    transfer: str = "direct",
+    instrument: Instrument | None = None,
+    jobs: int = 4,
+    fail_fast: bool = False,
+) -> Ingested:
+    """Enter raw frames.
+
+    Parameters
+    ----------
+    places : files, or folders searched for them.
+    transfer : one of `TRANSFERS`.
+    instrument : by whose rules all headers are read; None: told from each file.
+    jobs : headers read at a time. fail_fast : stop at the first file that fails, and enter nothing.
+
+    Raises
+    ------
+    UsageError
+        an unknown way of transfer. FileError: the database or the folder cannot be written; nothing is entered then.
+    """
+    if transfer not in TRANSFERS:
+        raise UsageError(f"transfer '{transfer}' is unknown", remedy=f"one of {', '.join(TRANSFERS)}")
+    paths = [Path(os.path.abspath(p)) for p in frames_below(places)]
+    result = Ingested()
+    seen: dict[Path, list[Identity]] = {}
+
+    def work(path: Path) -> list[Identity] | FullwellError:
+        try:
+            return look(path, instrument)
+        except FullwellError as error:
+            return error
+
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        for path, found in zip(paths, progress(pool.map(work, paths), "headers", len(paths)), strict=True):
+            if isinstance(found, FullwellError):
+                if fail_fast:
+                    raise found
+                result.failed[path] = found
+            else:
+                seen[path] = found
+    _enter(repo, seen, transfer, result, fail_fast)
+    undated = [p for p, ids in result.entered.items() if not all(i.dated for i in ids)]
+    if undated:
+        result.notes.append(
+            f"{len(undated)} files have no date (the first: {undated[0].name}): they are entered as of 1970-01-01, so "
+            "that only calibrations without a begin of validity are found for them"
+        )
+    return result
+
+
+def _enter(
+    repo: Repository, seen: dict[Path, list[Identity]], transfer: str, result: Ingested, fail_fast: bool
+) -> None:
+    from lsst.daf.butler import FileDataset
+
+    from fullwell.repo.repository import speaking
+
+    instruments = sorted({i.instrument for ids in seen.values() for i in ids})
+    have = _have(repo, instruments)
+    taken: dict[tuple[Any, ...], Path] = {}
+    fresh: dict[Path, list[Identity]] = {}
+    for path, ids in seen.items():
+        try:
+            state = _state(path, ids, have, taken, transfer)
+        except FullwellError as error:
+            if fail_fast:
+                raise
+            result.failed[path] = error
+            continue
+        if state == "known":
+            result.known[path] = ids
+        else:
+            fresh[path] = ids
+            taken.update({_key(i): path for i in ids})
+    if not fresh:
+        return
+    records = Records()
+    for ids in fresh.values():
+        for one in ids:
+            records.add_raw(one)
+    butler = repo.butler
+    with speaking(str(repo.path)), butler.transaction():
+        records.insert(butler)
+        for name in instruments:
+            if name not in have.prepared:
+                repo.prepare(name)
+        kind = butler.get_dataset_type("raw")
+        datasets = [FileDataset(str(path), [_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()]
+        butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=False)
+    result.entered.update(fresh)
+
+
+def _ref(butler: Any, kind: Any, one: Identity) -> Any:
+    """The reference of a raw frame; its id follows from data id and run, so that it is the same at every site."""
+    from lsst.daf.butler import DataCoordinate, DatasetIdGenEnum, DatasetRef
+
+    data_id = DataCoordinate.standardize(one.data_id, universe=butler.dimensions, dimensions=kind.dimensions)
+    return DatasetRef(kind, data_id, run=raw_run(one.instrument), id_generation_mode=DatasetIdGenEnum.DATAID_TYPE_RUN)
+
+
+def _key(one: Identity) -> tuple[Any, ...]:
+    return one.instrument, one.exposure, one.detector
+
+
+@dataclass
+class _Have:
+    """What is in the repository: raw data ids with their files, and exposure records."""
+
+    files: dict[tuple[Any, ...], Path]
+    exposures: dict[tuple[str, int], Any]
+    prepared: set[str]
+
+
+def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
+    out = _Have({}, {}, set(repo.instruments()))
+    from fullwell.repo.lookup import files_of
+
+    for name in instruments:
+        if name not in out.prepared:
+            continue
+        with repo.butler.query() as query:
+            for record in query.dimension_records("exposure").where(instrument=name):
+                out.exposures[name, record.id] = record
+        refs = repo.butler.query_datasets("raw", raw_run(name), explain=False, limit=None)
+        for ref, path in files_of(repo, refs):
+            out.files[name, ref.dataId["exposure"], ref.dataId["detector"]] = path
+    return out
+
+
+def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[Any, ...], Path], transfer: str) -> str:
+    """ "known" where each frame of the file is in the repository from this very file; "new" where none is."""
+    known = 0
+    for one in ids:
+        record = have.exposures.get((one.instrument, one.exposure))
+        check_same([record] if record is not None else [], one)
+        there = have.files.get(_key(one)) or taken.get(_key(one))
+        if there is None:
+            continue
+        if not _same_file(path, there):
+            raise UsageError(
+                f"{one} is there already, from another file",
+                where=f"{path} and {there}",
+                remedy="leave one of them out; if this one is better, remove the other with fullwell repo check or the "
+                "library's butler command first",
+                code="FW611",
+            )
+        known += 1
+    if known not in (0, len(ids)):
+        raise UsageError("some detectors of the file are in the repository, others not", where=str(path), code="FW611")
+    return "known" if known else "new"
+
+
+def _same_file(one: Path, other: Path) -> bool:
+    """Whether two paths are one file, or two of the same bytes."""
+    from fullwell import io
+
+    if os.path.realpath(one) == os.path.realpath(other):
+        return True
+    try:
+        return one.stat().st_size == other.stat().st_size and io.file_digest(one) == io.file_digest(other)
+    except OSError:
+        return False

@@ -1,0 +1,326 @@
+"""`Repository`: a thin, typed door to the library's own Butler, and the making of a new repository.
+
+Whatever is done here can be done with ``lsst.daf.butler.Butler(path)`` as well; this door knows the collections of
+our layout, so that a newcomer names none, and turns the library's errors into ours.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from fullwell.base.errors import FileError, FullwellError, MissingProduct, UsageError
+from fullwell.repo.layout import (
+    DATASETS,
+    FOLDER_REPO,
+    PRODUCT_CLASSES,
+    calib_collection,
+    defaults_collection,
+    raw_run,
+    seed_config,
+)
+
+if TYPE_CHECKING:
+    from lsst.daf.butler import Butler, DatasetRef
+
+    from fullwell.frames import Frame
+    from fullwell.products import Product
+
+__all__ = ["Repository", "config_of", "create", "open_repo"]
+
+
+def config_of(path: str | os.PathLike[str]) -> Path:
+    """The ``butler.yaml`` of a repository, of a folder made one in place, or of the file itself.
+
+    Raises
+    ------
+    FileError
+        there is none.
+    """
+    place = Path(path)
+    for candidate in (place, place / "butler.yaml", place / FOLDER_REPO / "butler.yaml"):
+        if candidate.is_file() and candidate.name == "butler.yaml":
+            return candidate.resolve()
+    raise FileError(
+        "this is no repository",
+        where=str(place),
+        remedy=f"make one with: fullwell repo create {place}, or give the folder of one",
+        code="FW180",
+    )
+
+
+@contextmanager
+def speaking(where: str = "") -> Iterator[None]:
+    """Errors of the library and the database as ours, without passwords."""
+    from lsst.daf.butler import registry as lib
+    from lsst.daf.butler._exceptions import ButlerUserError
+    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+
+    from fullwell.repo.secrets import hidden
+
+    try:
+        yield
+    except FullwellError:
+        raise
+    except OperationalError as error:
+        raise FileError(
+            f"the database does not answer or cannot be written: {hidden(str(error.orig or error))}",
+            where=where,
+            remedy="is it running, its disk not full, the repository writable? then run the command again",
+            code="FW181",
+        ) from error
+    except (SQLAlchemyError, ButlerUserError, lib.RegistryError) as error:
+        raise UsageError(hidden(str(error)).strip().split("\n")[0], where=where, code="FW182") from error
+
+
+def create(
+    path: str | os.PathLike[str],
+    *,
+    db: str = "",
+    namespace: str = "",
+    files: str | os.PathLike[str] = "",
+) -> Repository:
+    """Make a new repository, empty but for its dataset types.
+
+    Parameters
+    ----------
+    path : folder that will hold ``butler.yaml``; made where it is not there, refused where it holds a repository.
+    db : URL of a PostgreSQL database ("postgresql://user@host/name"), "" for SQLite inside the repository. A
+        password in it is refused: passwords belong into ``~/.lsst/db-auth.yaml`` or the environment.
+    namespace : schema of the database that takes the tables.
+    files : folder that the paths of the datasets start from; "" for the repository itself.
+
+    Raises
+    ------
+    FileError
+        the folder cannot be written, or the database does not answer.
+    UsageError
+        there is a repository already.
+    """
+    from lsst.daf.butler import Butler
+
+    from fullwell import io
+    from fullwell.repo.secrets import driver_url, refuse_password
+
+    place = Path(path)
+    if (place / "butler.yaml").exists():
+        raise UsageError(
+            "there is a repository already", where=str(place), remedy="give another folder, or open this one"
+        )
+    refuse_password(db)
+    root = "<butlerRoot>" if not files else _relative_root(place, Path(files))
+    seed = seed_config(db=driver_url(db), namespace=namespace, files=root)
+    io.make_folder(place.parent)
+    plain = place if "." not in place.name else place.parent / f"{place.name.replace('.', '_')}~new"
+    with speaking(str(place)):
+        Butler.makeRepo(str(plain), config=_config(seed), forceConfigRoot=False)
+        if plain != place:
+            _move(plain, place)
+        repo = Repository(place, writeable=True)
+        repo.register_types()
+    return repo
+
+
+def _relative_root(place: Path, files: Path) -> str:
+    """The root of the files as seen from the repository, so that the whole can be moved."""
+    return "<butlerRoot>/" + os.path.relpath(files.resolve(), place.resolve())
+
+
+def _config(seed: Mapping[str, Any]) -> Any:
+    from lsst.daf.butler import Config
+
+    return Config(dict(seed))
+
+
+def _move(plain: Path, place: Path) -> None:
+    """Into a folder whose name has a dot, which the library takes for the suffix of a file while it makes one."""
+    if place.exists():
+        for item in plain.iterdir():
+            os.replace(item, place / item.name)
+        plain.rmdir()
+    else:
+        os.replace(plain, place)
+
+
+class Repository:
+    """A repository, opened.
+
+    Parameters
+    ----------
+    path : the repository, a folder made one in place, or its ``butler.yaml``.
+    writeable : whether datasets may be added.
+    instrument : whose default collections are searched; None for all instruments of the repository.
+
+    Raises
+    ------
+    FileError
+        no repository there, or its database does not answer.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, writeable: bool = False, instrument: str | None = None) -> None:
+        from lsst.daf.butler import Butler
+
+        self.config = config_of(path)
+        self.path = self.config.parent
+        self.writeable = writeable
+        with speaking(str(path)):
+            self.butler: Butler = Butler.from_config(str(self.config), writeable=writeable)
+        self._chosen = instrument
+        self._set_defaults()
+
+    def _set_defaults(self) -> None:
+        from lsst.daf.butler.registry import RegistryDefaults
+
+        names = [self._chosen] if self._chosen else self.instruments()
+        have = set(self.butler.collections.query("*"))
+        chains = [defaults_collection(n) for n in names if defaults_collection(n) in have]
+        with speaking(str(self.path)):
+            only = {"instrument": names[0]} if len(names) == 1 else {}
+            self.butler.registry.defaults = RegistryDefaults(collections=chains, **only)  # type: ignore[arg-type]
+
+    @property
+    def root(self) -> Path:
+        """Folder that relative paths of datasets start from."""
+        from lsst.daf.butler import Config
+        from lsst.daf.butler.datastore import Datastore  # noqa: F401
+
+        text = str(Config(str(self.config))["datastore", "root"])
+        return Path(os.path.normpath(text.replace("<butlerRoot>", str(self.path))))
+
+    def instruments(self) -> list[str]:
+        """Names of the instruments that are entered."""
+        with speaking(str(self.path)), self.butler.query() as query:
+            return sorted(record.name for record in query.dimension_records("instrument"))
+
+    def register_types(self) -> None:
+        """Enter the dataset types of our layout; those that are there stay."""
+        from lsst.daf.butler import DatasetType
+
+        for one in DATASETS.values():
+            self.butler.registry.registerDatasetType(
+                DatasetType(
+                    one.name,
+                    one.dimensions,
+                    one.storage,
+                    universe=self.butler.dimensions,
+                    isCalibration=one.calibration,
+                )
+            )
+
+    def prepare(self, instrument: str) -> None:
+        """Enter the instrument's collections: raws, calibrations, defaults."""
+        from lsst.daf.butler import CollectionType
+
+        collections = self.butler.collections
+        have = set(collections.query("*"))
+        wanted = ((raw_run(instrument), CollectionType.RUN), (calib_collection(instrument), CollectionType.CALIBRATION))
+        with speaking(str(self.path)):
+            for name, kind in wanted:
+                if name not in have:
+                    collections.register(name, kind)
+            chain = defaults_collection(instrument)
+            if chain not in have:
+                collections.register(chain, CollectionType.CHAINED)
+                collections.redefine_chain(chain, [raw_run(instrument), calib_collection(instrument)])
+        self._set_defaults()
+
+    def find(self, dataset: str, collections: Sequence[str] | None = None, **data_id: Any) -> DatasetRef:
+        """The dataset that a data id names; a calibration by the filter and the time of the exposure.
+
+        Raises
+        ------
+        MissingProduct
+            there is none; names the nearest ones. UsageError: the data id names an exposure, a filter … that is
+            not there, or an unknown dataset type.
+        """
+        from fullwell.repo.lookup import find
+
+        return find(self, dataset, collections, data_id)
+
+    def get(
+        self, dataset: str | DatasetRef, collections: Sequence[str] | None = None, *, box: Any = None, **data_id: Any
+    ) -> Any:
+        """A dataset, or a component of it ("flat.image"); `box` reads a part of a frame only.
+
+        Frames come as `Frame`; so do bias, dark and flat (`product` gives the product), tables as products.
+
+        Raises
+        ------
+        MissingProduct
+            see `find`. FileError: the file is missing or damaged.
+        """
+        from fullwell.repo.lookup import read
+
+        if not isinstance(dataset, str):
+            return read(self, dataset, None, box)
+        name, _, component = dataset.partition(".")
+        return read(self, self.find(name, collections, **data_id), component or None, box)
+
+    def product(self, dataset: str | DatasetRef, collections: Sequence[str] | None = None, **data_id: Any) -> Product:
+        """A calibration as the product that `fullwell.isr` takes.
+
+        Raises
+        ------
+        MissingProduct, UsageError
+            see `find`.
+        """
+        ref = self.find(dataset, collections, **data_id) if isinstance(dataset, str) else dataset
+        if ref.datasetType.name not in PRODUCT_CLASSES:
+            raise UsageError(
+                f"a {ref.datasetType.name} is no calibration product", remedy=f"known: {', '.join(PRODUCT_CLASSES)}"
+            )
+        from fullwell import io
+
+        return io.read_product(self.file_of(ref), ref.datasetType.name)
+
+    def raw(self, exposure: int, detector: int, instrument: str | None = None) -> Frame:
+        """The raw frame of one detector of an exposure."""
+        more = {"instrument": instrument} if instrument else {}
+        frame: Frame = self.get("raw", exposure=exposure, detector=detector, **more)
+        return frame
+
+    def file_of(self, ref: DatasetRef) -> Path:
+        """Path of the file that holds a dataset.
+
+        Raises
+        ------
+        FileError
+            the repository knows the dataset but not its file, or the file is not on this machine.
+        """
+        with speaking(str(self.path)):
+            uri = self.butler.getURI(ref)
+        if not uri.isLocal:
+            raise FileError(
+                "the file is not on this machine", where=str(uri), remedy="export the dataset there, import it here"
+            )
+        return Path(uri.ospath)
+
+    def close(self) -> None:
+        """Let go of the database."""
+        if hasattr(self.butler, "close"):
+            self.butler.close()
+
+    def __enter__(self) -> Repository:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Repository({str(self.path)!r}, instruments={self.instruments()})"
+
+
+def open_repo(path: str | os.PathLike[str], *, writeable: bool = False, instrument: str | None = None) -> Repository:
+    """Open a repository; see `Repository`."""
+    return Repository(path, writeable=writeable, instrument=instrument)
+
+
+def missing(problem: str, where: str, remedy: str) -> MissingProduct:
+    """A dataset that is not there."""
+    return MissingProduct(problem, where=where, remedy=remedy, code="FW303")
