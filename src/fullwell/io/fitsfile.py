@@ -1,13 +1,12 @@
 """A FITS file opened for reading: where its HDUs lie, what they hold, and their pixels in native form.
 
-Plain images are decoded here; tile-compressed ones by astropy. Sizes are checked against the length of the
-file before memory is taken. A gzipped file is decompressed once, into memory.
+Plain images are decoded here; tile-compressed ones by astropy, tile by tile where only a part is wanted. Sizes
+are checked against the length of the file before memory is taken. A gzipped file is decompressed once, into memory.
 """
 
 from __future__ import annotations
 
 import bz2
-import io
 import lzma
 import math
 import mmap
@@ -25,6 +24,7 @@ from numpy.typing import NDArray
 from fullwell.base.errors import FileError, FullwellError, FullwellWarning, HeaderError
 from fullwell.instruments.headers import FileHeaders, HduHeader
 from fullwell.io.cards import BLOCK, find_end, parse
+from fullwell.io.window import Window
 
 __all__ = ["FitsFile", "Hdu", "decoding", "open_fits", "sniff"]
 
@@ -65,7 +65,7 @@ class Hdu:
     ----------
     kind : "image", "compressed" (a tile-compressed image), "table", "empty" or "other".
     shape : NumPy order, of images only. dtype : of the native pixels.
-    offset, size : of the stored data [byte].
+    start : where the header begins; offset, size : of the stored data [byte].
     """
 
     index: int
@@ -81,11 +81,18 @@ class Hdu:
     bzero: float = 0.0
     bscale: float = 1.0
     extra: dict[str, Any] = field(default_factory=dict)
+    start: int = 0
 
     @property
     def label(self) -> str:
         """For messages: ``HDU 3 (MASK)``."""
         return f"HDU {self.index}" + (f" ({self.name})" if self.name else "")
+
+    @property
+    def blank(self) -> int | None:
+        """The stored integer that stands for no value; None where there is none."""
+        blank = self.header.get("BLANK")
+        return blank if self.bitpix > 0 and isinstance(blank, int) and not isinstance(blank, bool) else None
 
 
 def sniff(path: str | os.PathLike[str]) -> str:
@@ -150,7 +157,7 @@ class FitsFile:
         self.path = path
         self.buffer = buffer
         self.hdus = list(_walk(path, buffer))
-        self._astropy: Any = None
+        self._astropy: dict[int, Any] = {}
 
     def __iter__(self) -> Iterator[Hdu]:
         return iter(self.hdus)
@@ -182,35 +189,49 @@ class FitsFile:
         comments = {k: v for h in reversed(self.hdus) for k, v in h.comments.items()}
         return FileHeaders(self.path, hdus, comments)
 
-    def pixels(self, hdu: Hdu) -> NDArray[Any]:
+    def pixels(self, hdu: Hdu, part: tuple[slice, slice] | None = None) -> NDArray[Any]:
         """The pixels of an image HDU: native byte order, the caller's own memory.
 
         Integers stay integers (BZERO of the unsigned convention applied); other BZERO, BSCALE give floats.
         Integer pixels equal to BLANK become NaN, which makes the array float.
+
+        Parameters
+        ----------
+        part : rows and columns; only the rows or tiles that hold them are read. Of the first plane where there are
+            more than two axes.
         """
         where = f"{self.path}, {hdu.label}"
         if hdu.shape is None:
             raise FileError("this HDU holds no image", where=where, remedy="name an HDU that does", code="FW103")
+        index: Any = ... if part is None else (*[0] * (len(hdu.shape) - 2), *part)
+        if part is not None and (hdu.blank is not None or any(s.stop <= s.start for s in part)):
+            return self.pixels(hdu)[index].copy()
         with decoding(where, "the image"):
             if hdu.kind == "compressed":
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    data = np.asarray(self.library()[hdu.index].data)
-                if data.shape != hdu.shape:
-                    raise ValueError(f"it has shape {data.shape}, the header says {hdu.shape}")
-                return np.array(data, dtype=data.dtype.newbyteorder("="), order="C")
+                return self._unpacked(hdu, index)
             count = math.prod(hdu.shape)
             stored = np.frombuffer(self.buffer, f">{_TYPES[hdu.bitpix]}", count, hdu.offset).reshape(hdu.shape)
-            return _scaled(stored, hdu)
+            return _scaled(stored[index], hdu)
 
-    def library(self) -> Any:
-        """The file as an astropy HDU list: for tables and compressed images."""
-        if self._astropy is None:
+    def _unpacked(self, hdu: Hdu, index: Any) -> NDArray[Any]:
+        """The pixels of a tile-compressed image at `index`."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            image = self.library(hdu)
+            if image.shape != hdu.shape:
+                raise ValueError(f"it has shape {image.shape}, the header says {hdu.shape}")
+            data = image.section[index]
+        return np.require(data, data.dtype.newbyteorder("="), ("C", "W", "O"))
+
+    def library(self, hdu: Hdu) -> Any:
+        """One HDU as an astropy HDU, read where it lies: tables and compressed images."""
+        if hdu.index not in self._astropy:
             from astropy.io import fits
 
-            with decoding(self.path, "the file"):
-                self._astropy = fits.open(io.BytesIO(self.buffer[:]), lazy_load_hdus=False)
-        return self._astropy
+            window = Window(self.buffer, hdu.start, hdu.offset + -(-hdu.size // BLOCK) * BLOCK)
+            with decoding(f"{self.path}, {hdu.label}", "the HDU"):
+                self._astropy[hdu.index] = fits.open(window, lazy_load_hdus=False)
+        return self._astropy[hdu.index][1]
 
     def table(self, hdu: Hdu) -> Any:
         """A table HDU as an astropy Table."""
@@ -218,15 +239,15 @@ class FitsFile:
 
         with decoding(f"{self.path}, {hdu.label}", "the table"), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            table = Table.read(self.library(), hdu=hdu.index, format="fits")
+            table = Table.read(self.library(hdu), format="fits")
             table.convert_bytestring_to_unicode()
             return table
 
     def close(self) -> None:
         """Give the file back."""
-        if self._astropy is not None:
-            self._astropy.close()
-            self._astropy = None
+        for opened in self._astropy.values():
+            opened.close()
+        self._astropy.clear()
         if isinstance(self.buffer, mmap.mmap):
             self.buffer.close()
 
@@ -250,9 +271,8 @@ def _scaled(stored: NDArray[Any], hdu: Hdu) -> NDArray[Any]:
     else:
         out = stored.astype(hdu.dtype) * np.dtype(hdu.dtype).type(hdu.bscale)
         out += np.dtype(hdu.dtype).type(hdu.bzero)
-    blank = hdu.header.get("BLANK")
-    if hdu.bitpix > 0 and isinstance(blank, int) and not isinstance(blank, bool):
-        gone = stored == blank
+    if hdu.blank is not None:
+        gone = stored == hdu.blank
         if gone.any():
             out = out.astype(np.float32 if stored.itemsize < 4 else np.float64)
             out[gone] = np.nan
@@ -356,7 +376,7 @@ def _one(path: str, buffer: Any, start: int, index: int) -> Hdu:
         )
     extension = str(header.get("XTENSION", "IMAGE")).strip().upper()
     name = str(header.get("EXTNAME") or "").strip()
-    hdu = Hdu(index, name, header, comments, "empty", bitpix, None, "", stop, size)
+    hdu = Hdu(index, name, header, comments, "empty", bitpix, None, "", stop, size, start=start)
     if extension == "BINTABLE" and header.get("ZIMAGE") is True:
         hdu.kind = "compressed"
         hdu.bitpix, hdu.shape = _axes(header, where, "Z")
