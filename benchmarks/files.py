@@ -20,7 +20,7 @@ from fullwell.conductor.hotsink import HotSink
 from fullwell.conductor.program import BLOCK_ROWS
 from fullwell.conductor.store import ArraySource
 from fullwell.frames import Frame, GainMap, Observation
-from fullwell.io import frame_hdus
+from fullwell.io import plain_hdus
 from fullwell.io.hot import MappedRaw, index, read_image
 from fullwell.io.hotwrite import MappedWriter, blank_plane
 from harness import Result, at_least, at_most, informative, interleave, quietly
@@ -44,7 +44,7 @@ def correct(scene: Scene, source: Path, target: Path, workers: Workers) -> None:
     mapped = MappedRaw.open(source, scene.detector, ("EXPTIME", "DARKTIME", "IMAGETYP"))
     blocks, exposure = ArraySource.of_mapped(mapped), scene.exposure()
     program = scene.program(plain_steps(), blocks, BLOCK_ROWS, exposure)
-    hdus = frame_hdus(blank_frame(scene))
+    hdus = plain_hdus(blank_frame(scene))
     with MappedWriter(target, hdus) as writer:
         program.run(blocks, HotSink(scene.detector, writer), exposure, workers)
         writer.commit(hdus)

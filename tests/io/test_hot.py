@@ -20,7 +20,8 @@ from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.conductor import Block, Buffers, Exposure, Layout
 from fullwell.conductor.hotsink import HotSink, why_not_tiles
 from fullwell.conductor.store import ArraySource, MemorySink
-from fullwell.io import atomic, hot, hotwrite
+from fullwell.io import atomic, hot
+from fullwell.io.headertext import PlainHdu, checksum_text, fold
 from fullwell.io.hotwrite import MappedWriter, blank_plane
 
 RNG = np.random.default_rng(20)
@@ -189,6 +190,18 @@ def template(det: Detector, cards: int = 20) -> fits.HDUList:
     return fits.HDUList([primary, image, mask, variance, table])
 
 
+def plain(hdus: fits.HDUList) -> list[PlainHdu]:
+    """The same HDUs as text; images come in tiles."""
+    out = []
+    for hdu in hdus:
+        text = hdu.header.tostring(endcard=False, padding=False)
+        at = next((i for i in range(0, len(text), 80) if text.startswith("HISTORY ", i)), len(text))
+        shape = hdu.data.shape if hdu.is_image and hdu.data is not None else None
+        data = hdu.data.view(np.ndarray).tobytes() if hdu.data is not None and shape is None else b""
+        out.append(PlainHdu(hdu.name, text[:at], text[at:], data.ljust(-(-len(data) // 2880) * 2880, b"\0"), shape))
+    return out
+
+
 def filled(template: fits.HDUList, sink: MemorySink) -> fits.HDUList:
     """The same HDUs with the planes of a sink."""
     planes = {"IMAGE": sink.image, "MASK": sink.mask.view(np.int32), "VARIANCE": sink.variance}
@@ -220,12 +233,12 @@ def blocks(det: Detector, rows: int = 4):
 
 def write_both(path: Path, det: Detector, hdus: fits.HDUList, final: fits.HDUList | None = None) -> MemorySink:
     memory = MemorySink(det)
-    with MappedWriter(path, hdus) as writer:
+    with MappedWriter(path, plain(hdus)) as writer:
         sink = HotSink(det, writer)
         for block in blocks(det):
             sink.store(block)
             memory.store(block)
-        writer.commit(final or hdus)
+        writer.commit(plain(final or hdus))
     return memory
 
 
@@ -273,31 +286,31 @@ def test_headers_that_shrink_are_filled_with_blank_cards(tmp_path: Path) -> None
 @pytest.mark.parametrize("seed", range(40))
 def test_checksum_text_is_astropys(seed: int) -> None:
     value = int(np.random.default_rng(seed).integers(0, 2**32))
-    assert hotwrite.checksum_text(value) == fits.PrimaryHDU()._char_encode(value)
+    assert checksum_text(value) == fits.PrimaryHDU()._char_encode(value)
 
 
 def test_fold_by_hand() -> None:
-    assert hotwrite.fold(0xFFFFFFFF + 1) == 1
-    assert hotwrite.fold(0x3_00000002) == 5
-    assert hotwrite.fold(0xFFFF_FFFF_FFFF_FFFF) == 0xFFFFFFFF
+    assert fold(0xFFFFFFFF + 1) == 1
+    assert fold(0x3_00000002) == 5
+    assert fold(0xFFFF_FFFF_FFFF_FFFF) == 0xFFFFFFFF
 
 
 def test_nothing_is_left_of_a_failed_run_and_the_old_file_stays(tmp_path: Path) -> None:
     det = detector()
     path = tmp_path / "out.fits"
     path.write_bytes(b"old")
-    with pytest.raises(RuntimeError), MappedWriter(path, template(det)) as writer:
+    with pytest.raises(RuntimeError), MappedWriter(path, plain(template(det))) as writer:
         HotSink(det, writer).store(next(iter(blocks(det))))
         raise RuntimeError("stop")
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["out.fits"]
-    with pytest.raises(UsageError, match="8 of 12 rows"), MappedWriter(path, template(det)) as writer:
+    with pytest.raises(UsageError, match="8 of 12 rows"), MappedWriter(path, plain(template(det))) as writer:
         HotSink(det, writer).store(next(iter(blocks(det))))
-        writer.commit(template(det))
+        writer.commit(plain(template(det)))
     assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["out.fits"]
     with pytest.raises(FileError, match="exists"):
-        MappedWriter(path, template(det), overwrite=False)
+        MappedWriter(path, plain(template(det)), overwrite=False)
     with pytest.raises(FileError, match="cannot write"):
-        MappedWriter(tmp_path / "absent" / "x.fits", template(det))
+        MappedWriter(tmp_path / "absent" / "x.fits", plain(template(det)))
 
 
 def test_a_failed_rename_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -316,7 +329,7 @@ def test_killed_writer_leaves_no_file_under_the_final_name(tmp_path: Path) -> No
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         import test_hot as t
         det = t.detector()
-        writer = t.MappedWriter({str(tmp_path / "x.fits")!r}, t.template(det))
+        writer = t.MappedWriter({str(tmp_path / "x.fits")!r}, t.plain(t.template(det)))
         sink = t.HotSink(det, writer)
         for block in t.blocks(det):
             sink.store(block)

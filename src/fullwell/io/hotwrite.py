@@ -1,35 +1,31 @@
 """The hot path out: planes written tile by tile into a preallocated FITS file while they are made.
 
-The headers are astropy's: the caller gives an `HDUList` as it would be written, with `blank_plane` where the
-pixels will be, so that the result is byte for byte what astropy writes for the same planes. Data sums ride
-along with the byte swap of the tiles; CHECKSUM and DATASUM are filled in at the end. The file has its final
-name only when it is complete: it is written beside it under a temporary name and renamed at `commit`.
+The headers come as text (`headertext.PlainHdu`), made so that the result is byte for byte what astropy writes for the
+same planes. Data sums ride along with the byte swap of the tiles; CHECKSUM and DATASUM are filled in at the end.
+The file has its final name only when it is complete: it is written beside it under a temporary name and renamed
+at `commit`.
 """
 
 from __future__ import annotations
 
 import errno
 import os
-import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import UsageError
 from fullwell.io import atomic
+from fullwell.io.headertext import BLOCK, PlainHdu
 
-if TYPE_CHECKING:
-    from astropy.io.fits import HDUList, Header
+__all__ = ["MappedWriter", "blank_plane"]
 
-__all__ = ["MappedWriter", "blank_plane", "checksum_text", "fold"]
-
-BLOCK = 2880
 _SPARE = 16 * BLOCK
 """Bytes set aside behind the planes for the small HDUs that follow them."""
 
@@ -37,32 +33,6 @@ _SPARE = 16 * BLOCK
 def blank_plane(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
     """A plane of `shape` that takes no memory: stands in for pixels that a `MappedWriter` will be given."""
     return np.broadcast_to(np.zeros((), dtype), shape)
-
-
-def fold(total: int) -> int:
-    """A plain sum of 32-bit words as the ones'-complement sum of the FITS checksum standard."""
-    while total >> 32:
-        total = (total & 0xFFFFFFFF) + (total >> 32)
-    return total
-
-
-def checksum_text(value: int) -> str:
-    """The 16 letters that make the sum of an HDU all ones; `value` is the complement of its sum without them.
-
-    FITS standard 4.0, appendix J: each byte is split over four letters, punctuation is avoided by moving
-    one unit from the second of a pair of letters to the first, and the text is rotated by one.
-    """
-    letters = [0] * 16
-    for i in range(4):
-        byte = (value >> (24 - 8 * i)) & 0xFF
-        group = [byte // 4 + 48 + byte % 4, *[byte // 4 + 48] * 3]
-        while any(0x3A <= g <= 0x40 or 0x5B <= g <= 0x60 for g in group):
-            for j in (0, 2):
-                if any(0x3A <= g <= 0x40 or 0x5B <= g <= 0x60 for g in group[j : j + 2]):
-                    group[j] += 1
-                    group[j + 1] -= 1
-        letters[i::4] = group
-    return bytes(letters[-1:] + letters[:-1]).decode("ascii")
 
 
 @dataclass
@@ -85,32 +55,13 @@ class _Plane:
         return self.data + -(-self.size // BLOCK) * BLOCK
 
 
-def _now() -> str:
-    from datetime import UTC, datetime
-
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S")
-
-
-def _sealed(header: Header, datasum: int, size: int = 0) -> bytes:
-    """The bytes of a header with DATASUM and CHECKSUM of its HDU; blank cards fill it up to `size` bytes."""
-    header = header.copy()
-    now = _now()
-    header["DATASUM"] = (str(datasum), f"data unit checksum updated {now}")
-    header.set("CHECKSUM", "0" * 16, f"HDU checksum updated {now}", before="DATASUM")
-    text = header.tostring().encode("ascii")
-    if len(text) < size:
-        text = (header.tostring(endcard=False, padding=False).ljust(size - 80) + "END".ljust(80)).encode("ascii")
-    total = fold(int(np.frombuffer(text, ">u4").sum(dtype=np.uint64)) + datasum)
-    return text.replace(b"'" + b"0" * 16 + b"'", b"'" + checksum_text(~total & 0xFFFFFFFF).encode() + b"'", 1)
-
-
 class MappedWriter:
     """Writes a FITS file whose 32-bit planes come in tiles of rows, from any thread, in any order.
 
     Parameters
     ----------
-    path : final name. template : the file's HDUs, `blank_plane` as data of those that come in tiles.
-    planes : EXTNAMEs of these; all else in `template` is written at `commit` as it stands then.
+    path : final name. template : the file's HDUs (`layout.plain_hdus`); those without a shape are written at
+        `commit` as they stand then.
     overwrite : whether a file of this name may be replaced; it stays whole until the new one is.
     sync : whether the bytes are on the disk before the file gets its name (a power cut then loses nothing).
 
@@ -125,8 +76,7 @@ class MappedWriter:
     def __init__(
         self,
         path: str | Path,
-        template: HDUList,
-        planes: Sequence[str] = ("IMAGE", "MASK", "VARIANCE"),
+        template: Sequence[PlainHdu],
         *,
         overwrite: bool = True,
         sync: bool = False,
@@ -134,7 +84,6 @@ class MappedWriter:
         self.path = Path(os.path.realpath(path))
         self.sync = sync
         self.overwrite = overwrite
-        self._names = tuple(planes)
         self._lock = threading.Lock()
         if not overwrite and self.path.exists():
             raise atomic.write_error(FileExistsError(errno.EEXIST, "the file exists"), path)
@@ -149,23 +98,16 @@ class MappedWriter:
             self.abort()
             raise atomic.write_error(error, self.path) from error
 
-    def _layout(self, template: HDUList) -> tuple[dict[str, _Plane], int]:
+    def _layout(self, template: Sequence[PlainHdu]) -> tuple[dict[str, _Plane], int]:
         planes: dict[str, _Plane] = {}
         at = 0
+        self._first = template[0].header_size
         for hdu in template:
-            header = _sized(hdu.header)
-            if not at:
-                self._first = header
-            if hdu.name in self._names:
-                if hdu.data.dtype.itemsize != 4 or hdu.data.ndim != 2 or "BZERO" in hdu.header:
-                    raise UsageError(f"plane {hdu.name} is not a two-dimensional image of float32 or int32")
-                planes[hdu.name] = _Plane(hdu.name, hdu.data.shape, at, at + header)
-                at = planes[hdu.name].end
+            if hdu.shape is None:
+                at += hdu.header_size + len(hdu.data)
             else:
-                at += header + -(-hdu.size // BLOCK) * BLOCK
-        missing = [name for name in self._names if name not in planes]
-        if missing:
-            raise UsageError(f"the template has no HDU {', '.join(missing)}")
+                planes[hdu.name] = _Plane(hdu.name, hdu.shape, at, at + hdu.header_size)
+                at = planes[hdu.name].end
         return planes, at
 
     def shape(self, name: str) -> tuple[int, int]:
@@ -191,7 +133,7 @@ class MappedWriter:
             plane.rows += stored.shape[0]
             plane.total += total
 
-    def commit(self, final: HDUList) -> None:
+    def commit(self, final: Sequence[PlainHdu]) -> None:
         """Fill in headers, checksums and the other HDUs, and give the file its name.
 
         Parameters
@@ -219,18 +161,18 @@ class MappedWriter:
         except OSError as error:
             raise atomic.write_error(error, self.path) from error
 
-    def _finish(self, hdus: HDUList) -> None:
+    def _finish(self, hdus: Sequence[PlainHdu]) -> None:
         at = 0
         pieces: list[tuple[int, bytes]] = []
         moves: list[tuple[int, _Plane]] = []
         for hdu in hdus:
-            plane = self._planes.get(hdu.name)
-            if plane is None:
-                block = _small(hdu, self._first if not at else 0)
+            if hdu.shape is None:
+                block = hdu.sealed(size=0 if at else self._first) + hdu.data
                 pieces.append((at, block))
                 at += len(block)
                 continue
-            header = _sealed(hdu.header, fold(plane.total), plane.data - plane.header)
+            plane = self._planes[hdu.name]
+            header = hdu.sealed(plane.total, plane.data - plane.header)
             pieces.append((at, header))
             at += len(header)
             if at != plane.data:
@@ -268,31 +210,6 @@ class MappedWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.abort()
-
-
-def _sized(header: Header) -> int:
-    """Bytes of a header once it has its two checksum cards."""
-    cards = len(header.tostring(endcard=False, padding=False)) // 80 + 1
-    cards += ("CHECKSUM" not in header) + ("DATASUM" not in header)
-    return -(-cards * 80 // BLOCK) * BLOCK
-
-
-def _small(hdu: Any, size: int = 0) -> bytes:
-    """An HDU as astropy writes it, with checksums; a header without data is filled up to `size` bytes."""
-    import io
-
-    from astropy.io import fits
-
-    if hdu.data is None:
-        return _sealed(hdu.header, 0, size)
-    if isinstance(hdu, fits.BinTableHDU) and all(re.fullmatch(r"\d+A", str(c.format)) for c in hdu.columns):
-        text = hdu.data.view(np.ndarray).tobytes()
-        text = text.ljust(-(-len(text) // BLOCK) * BLOCK, b"\0")
-        return _sealed(hdu.header, fold(int(np.frombuffer(text, ">u4").sum(dtype=np.uint64)))) + text
-    buffer = io.BytesIO()
-    first = [] if isinstance(hdu, fits.PrimaryHDU) else [fits.PrimaryHDU()]
-    fits.HDUList([*first, hdu]).writeto(buffer, checksum=True)
-    return buffer.getvalue()[len(first) * BLOCK :]
 
 
 def _put(file: int, data: memoryview, offset: int) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -30,12 +30,22 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Detector
 from fullwell.frames import Frame, Mask
 from fullwell.io.codec import to_json
+from fullwell.io.headertext import PlainHdu, ascii_text, cards_of, text_cards
 from fullwell.io.keywords import output_header, stale
 
 if TYPE_CHECKING:
     from astropy.io.fits import HDUList, Header
 
-__all__ = ["frame_hdus", "header_of", "history_table", "image_hdu", "key_table", "mask_header", "record_line"]
+__all__ = [
+    "frame_hdus",
+    "header_of",
+    "history_table",
+    "image_hdu",
+    "key_table",
+    "mask_header",
+    "plain_hdus",
+    "record_line",
+]
 
 MARK = "fullwell: "
 _WCS = re.compile(
@@ -53,26 +63,8 @@ _COMMENTS = {
 }
 
 
-def _ascii(text: str) -> str:
-    """Text with what FITS does not know written as ``\\x..``; line breaks become spaces."""
-    line = text.replace("\n", " ").replace("\t", " ")
-    return "".join(c if " " <= c <= "~" else c.encode("ascii", "backslashreplace").decode() for c in line)
-
-
-def _card_value(value: Any) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if value is None or isinstance(value, (bool, int, float, complex)):
-        return value
-    return _ascii(str(value))
-
-
 def header_of(metadata: Mapping[str, Any], comments: Mapping[str, str] | None = None) -> Header:
-    """A FITS header of keyword -> value: without structural keywords, long ones as HIERARCH.
-
-    A NaN or None becomes an undefined value. COMMENT and HISTORY become one card per line.
+    """A FITS header of keyword -> value as `headertext.cards_of` writes it.
 
     Raises
     ------
@@ -81,63 +73,8 @@ def header_of(metadata: Mapping[str, Any], comments: Mapping[str, str] | None = 
     """
     from astropy.io import fits
 
-    texts: dict[str, str] = {}
-    cards = []
-    for key, value in metadata.items():
-        if key in ("COMMENT", "HISTORY", ""):
-            texts[key or "COMMENT"] = str(value)
-        elif not _structural(key):
-            cards.append((key, _card_value(value), _ascii((comments or {}).get(key, ""))))
-    lines = []
-    for key, value, comment in cards:
-        try:
-            lines.append(_plain_card(key, value, comment) or str(_card(fits, key, value, comment)))
-        except (ValueError, TypeError) as err:
-            raise HeaderError(
-                f"FITS cannot hold the keyword: {err}",
-                where=f"keyword {key!r}",
-                remedy="rename or remove it in frame.metadata",
-            ) from err
-    header = fits.Header.fromstring("".join(lines))
-    for key, text in texts.items():
-        for line in text.split("\n"):
-            for start in range(0, max(len(line), 1), 72):
-                header.add_history(_ascii(line[start : start + 72])) if key == "HISTORY" else header.add_comment(
-                    _ascii(line[start : start + 72])
-                )
-    return header
-
-
-def _plain_card(key: str, value: Any, comment: str) -> str:
-    """The 80 characters of an ordinary card as astropy formats it, at a tenth of the cost; "" where it is not one."""
-    if not re.fullmatch(r"[A-Z0-9_-]{1,8}", key):
-        return ""
-    if isinstance(value, bool):
-        text = f"{'T' if value else 'F':>20}"
-    elif isinstance(value, (int, float)) and len(str(value)) <= 20:
-        text = f"{str(value).replace('e', 'E'):>20}"
-    elif isinstance(value, str) and value == value.rstrip() and "'" not in value and 0 < len(value) <= 60:
-        quoted = f"'{value:8}'"
-        text = f"{quoted:20}"
-    else:
-        return ""
-    room = 80 - 10 - len(text) - 3
-    return f"{key:8}= {text}{' / ' + comment[:room] if comment.strip() and room > 0 else ''}".ljust(80)
-
-
-def _card(fits: Any, key: str, value: Any, comment: str) -> Any:
-    name = key if len(key) <= 8 and re.fullmatch(r"[A-Z0-9_-]+", key) else f"HIERARCH {key}"
-    card = fits.Card(name, value)
-    room = 80 - max(len(str(card).rstrip()), 30) - 3
-    if comment and room > 0:
-        card = fits.Card(name, value, comment[:room])
-    str(card)
-    return card
-
-
-def _structural(key: str) -> bool:
-    return bool(re.fullmatch(r"SIMPLE|XTENSION|BITPIX|NAXIS\d*|EXTEND|PCOUNT|GCOUNT|GROUPS|BZERO|BSCALE|BLANK|CHECKSUM|"
-                             r"DATASUM|END|EXTNAME|EXTVER|EXTLEVEL|TFIELDS|CONTINUE", key))  # fmt: skip
+    cards, texts = cards_of(metadata, comments)
+    return fits.Header.fromstring(cards + "".join(texts.values()))
 
 
 def record_line(record: Record) -> str:
@@ -148,18 +85,23 @@ def record_line(record: Record) -> str:
 
 def history_table(records: Iterable[Record]) -> Any:
     """The HISTORY table HDU: step, state, note for people; the whole record as JSON."""
+    return _text_table("HISTORY", _history_columns(records))
+
+
+def _history_columns(records: Iterable[Record]) -> dict[str, list[str]]:
+    rows = [(ascii_text(r.step), r.state, ascii_text(r.note), to_json(r)) for r in records]
+    return {name: [row[i] for row in rows] for i, name in enumerate(("step", "state", "note", "record"))}
+
+
+def _text_table(name: str, columns: Mapping[str, list[str]]) -> Any:
+    """A table HDU of columns of ASCII text, given as bytes: astropy converts wide columns of str slowly."""
     from astropy.io import fits
 
-    rows = [(r.step, r.state, _ascii(r.note), to_json(r)) for r in records]
-    names = ("step", "state", "note", "record")
-    columns = [_text_column(fits, name, [row[i] for row in rows]) for i, name in enumerate(names)]
-    return fits.BinTableHDU.from_columns(columns, name="HISTORY")
-
-
-def _text_column(fits: Any, name: str, texts: list[str]) -> Any:
-    """A column of ASCII text, given as bytes: astropy converts wide columns of str slowly."""
-    width = max([len(text) for text in texts] or [1]) or 1
-    return fits.Column(name, format=f"{width}A", array=np.array(texts, f"S{width}"))
+    made = []
+    for label, texts in columns.items():
+        width = max(map(len, texts), default=1) or 1
+        made.append(fits.Column(label, format=f"{width}A", array=np.array(texts, f"S{width}")))
+    return fits.BinTableHDU.from_columns(made, name=name)
 
 
 @lru_cache(maxsize=256)
@@ -170,11 +112,12 @@ def _detector_json(detector: Detector) -> str:
 
 def key_table(values: Mapping[str, Any]) -> Any:
     """The FULLWELL table HDU: key and JSON value."""
-    from astropy.io import fits
+    return _text_table("FULLWELL", _key_columns(values))
 
-    texts = {k: _detector_json(v) if isinstance(v, Detector) else to_json(v) for k, v in values.items()}
-    columns = [_text_column(fits, "key", list(texts)), _text_column(fits, "value", list(texts.values()))]
-    return fits.BinTableHDU.from_columns(columns, name="FULLWELL")
+
+def _key_columns(values: Mapping[str, Any]) -> dict[str, list[str]]:
+    texts = [_detector_json(v) if isinstance(v, Detector) else to_json(v) for v in values.values()]
+    return {"key": list(values), "value": texts}
 
 
 def mask_header(schema: Mapping[str, int]) -> dict[str, Any]:
@@ -186,13 +129,17 @@ def image_hdu(array: NDArray[Any], name: str, header: Mapping[str, Any], compres
     """One image HDU; compressed without loss where asked: integers by RICE_1, floats by GZIP_2."""
     from astropy.io import fits
 
-    cards = header_of({**header, "EXTTYPE": name, "INHERIT": True}, _COMMENTS)
+    cards = header_of(_image_keys(name, header), _COMMENTS)
     if not compress:
         hdu = fits.ImageHDU(array, cards)
         hdu.name = name
         return hdu
     kind = "RICE_1" if array.dtype.kind in "iu" and compress != "gzip" else "GZIP_2"
     return fits.CompImageHDU(np.ascontiguousarray(array), cards, name=name, compression_type=kind, quantize_level=0.0)
+
+
+def _image_keys(name: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    return {**header, "EXTTYPE": name, "INHERIT": True}
 
 
 def _electronics(frame: Frame) -> dict[str, Any]:
@@ -217,22 +164,20 @@ def _electronics(frame: Frame) -> dict[str, Any]:
     return out
 
 
-def _primary(frame: Frame, header: Mapping[str, Any]) -> Any:
-    """The primary HDU: exposure header, ids of the calibrations, readable history."""
-    from astropy.io import fits
-
+def _primary(frame: Frame, header: Mapping[str, Any]) -> tuple[str, str]:
+    """Cards and texts of the primary HDU: exposure header, ids of the calibrations, readable history."""
     values = {k: v for k, v in header.items() if k != "HISTORY"}
     values["LSST ISR UNITS"] = frame.unit
     for record in frame.history:
         for role, ident in record.inputs.items():
             values[f"LSST CALIB UUID {role.upper()}"] = ident
-    cards = header_of(values, frame.comments)
+    cards, texts = cards_of(values, frame.comments)
     before = [line for line in str(header.get("HISTORY", "")).split("\n") if line]
-    for line in [*before, *(MARK + record_line(r) for r in frame.history)]:
-        cards.add_history(_ascii(line))
-    return fits.PrimaryHDU(header=cards)
+    lines = [*before, *(MARK + record_line(r) for r in frame.history)]
+    return cards, "".join([*texts.values(), *(text_cards("HISTORY", line) for line in lines)])
 
 
+@lru_cache(maxsize=4096)
 def is_wcs(key: str) -> bool:
     """Whether a keyword belongs to a description of world or physical coordinates."""
     return bool(_WCS.match(key) or _WCS_WORDS.match(key))
@@ -244,6 +189,44 @@ def split_header(header: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, A
     return {k: v for k, v in header.items() if k not in image}, image
 
 
+def _header(frame: Frame) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Keywords of the exposure, and of the pixels."""
+    detector = None if frame.raw else frame.detector
+    header = output_header(frame.metadata, detector, frame.box, frame.unit, **_electronics(frame))
+    if frame.wcs is not None and hasattr(frame.wcs, "to_header"):
+        header = {k: v for k, v in header.items() if not (_WCS.match(k) and not k.endswith("A") and "LT" not in k)}
+        header.update({k: v for k, v in frame.wcs.to_header(relax=True).items() if not stale(k)})
+    return split_header(header)
+
+
+def _images(frame: Frame, pixels: Mapping[str, Any]) -> Iterator[tuple[str, NDArray[Any], dict[str, Any]]]:
+    """Name, pixels as stored, and keywords of each image HDU."""
+    f4 = np.float32
+    yield "IMAGE", frame.image.array.astype(f4, copy=False), dict(pixels)
+    bare = {k: v for k, v in pixels.items() if k not in _IMAGE_WORDS or k in ("FWX0", "FWY0")}
+    if frame.mask is not None:
+        bits = frame.mask.array.astype(np.uint32, copy=False).view(np.int32)
+        yield "MASK", bits, {**mask_header(frame.mask.schema), **bare}
+    if frame.variance is not None:
+        unit = {"BUNIT": frame.variance.unit or f"{frame.unit}2"}
+        yield "VARIANCE", frame.variance.array.astype(f4, copy=False), {**unit, **bare}
+    for name, plane in frame.components.items():
+        unit = {"BUNIT": plane.unit, "FWPART": name}
+        yield f"VAR_{name.upper()}", plane.array.astype(f4, copy=False), {**unit, **bare}
+
+
+def _tables(frame: Frame) -> Iterator[tuple[str, dict[str, list[str]]]]:
+    """Name and columns of each table HDU."""
+    if frame.history:
+        yield "HISTORY", _history_columns(frame.history)
+    values: dict[str, Any] = {"format": 1, "observation": frame.observation, "raw": frame.raw}
+    if frame.gain_map is not None:
+        values["gain_map"] = replace(frame.gain_map, gain=dict(frame.gain_map.gain))
+    if frame.detector is not None:
+        values["detector"] = frame.detector
+    yield "FULLWELL", _key_columns(values)
+
+
 def frame_hdus(frame: Frame, compress: bool | str = False) -> HDUList:
     """The HDUs of a corrected frame, as they are written.
 
@@ -253,35 +236,30 @@ def frame_hdus(frame: Frame, compress: bool | str = False) -> HDUList:
     """
     from astropy.io import fits
 
-    detector = None if frame.raw else frame.detector
-    header = output_header(frame.metadata, detector, frame.box, frame.unit, **_electronics(frame))
-    if frame.wcs is not None and hasattr(frame.wcs, "to_header"):
-        header = {k: v for k, v in header.items() if not (_WCS.match(k) and not k.endswith("A") and "LT" not in k)}
-        header.update({k: v for k, v in frame.wcs.to_header(relax=True).items() if not stale(k)})
-    exposure, pixels = split_header(header)
-    hdus = fits.HDUList([_primary(frame, exposure)])
-    hdus.append(image_hdu(frame.image.array.astype(np.float32, copy=False), "IMAGE", pixels, compress))
-    bare = {k: v for k, v in pixels.items() if k not in _IMAGE_WORDS or k in ("FWX0", "FWY0")}
-    if frame.mask is not None:
-        bits = frame.mask.array.astype(np.uint32, copy=False).view(np.int32)
-        hdus.append(image_hdu(bits, "MASK", {**mask_header(frame.mask.schema), **bare}, compress))
-    if frame.variance is not None:
-        unit = {"BUNIT": frame.variance.unit or f"{frame.unit}2"}
-        hdus.append(
-            image_hdu(frame.variance.array.astype(np.float32, copy=False), "VARIANCE", {**unit, **bare}, compress)
-        )
-    for name, plane in frame.components.items():
-        unit = {"BUNIT": plane.unit, "FWPART": name}
-        part = plane.array.astype(np.float32, copy=False)
-        hdus.append(image_hdu(part, f"VAR_{name.upper()}", {**unit, **bare}, compress))
-    if frame.history:
-        hdus.append(history_table(frame.history))
-    values: dict[str, Any] = {"format": 1, "observation": frame.observation, "raw": frame.raw}
-    if frame.gain_map is not None:
-        values["gain_map"] = replace(frame.gain_map, gain=dict(frame.gain_map.gain))
-    if frame.detector is not None:
-        values["detector"] = frame.detector
-    hdus.append(key_table(values))
+    exposure, pixels = _header(frame)
+    hdus = fits.HDUList([fits.PrimaryHDU(header=fits.Header.fromstring("".join(_primary(frame, exposure))))])
+    for name, array, keys in _images(frame, pixels):
+        hdus.append(image_hdu(array, name, keys, compress))
+    for name, columns in _tables(frame):
+        hdus.append(_text_table(name, columns))
+    return hdus
+
+
+def plain_hdus(frame: Frame) -> list[PlainHdu]:
+    """The same HDUs, not compressed, as text for a `MappedWriter`; the pixels of all images come in tiles.
+
+    Raises
+    ------
+    HeaderError
+        a keyword that FITS cannot hold; names it.
+    """
+    exposure, pixels = _header(frame)
+    hdus = [PlainHdu.primary(*_primary(frame, exposure))]
+    for name, array, keys in _images(frame, pixels):
+        cards, texts = cards_of(_image_keys(name, keys), _COMMENTS)
+        bitpix = 32 if array.dtype.kind == "i" else -32
+        hdus.append(PlainHdu.image(name, (array.shape[0], array.shape[1]), bitpix, cards, "".join(texts.values())))
+    hdus.extend(PlainHdu.table(name, columns) for name, columns in _tables(frame))
     return hdus
 
 

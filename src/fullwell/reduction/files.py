@@ -122,8 +122,8 @@ def _mapped(source: Path, output: Path, job: Job) -> FileRun:
     image, variance, mask = (blank_plane(shape, t) for t in (np.float32, np.float32, np.uint32))
     blocks = ArraySource.of_mapped(MappedRaw.open(source, job.detector))
     frame = corrected(job, job.frame, group, image, variance, mask, {})
-    with MappedWriter(output, io.frame_hdus(finish(job, frame))) as writer:
+    with MappedWriter(output, io.plain_hdus(finish(job, frame))) as writer:
         run_rows(job, job.frame, group, blocks, HotSink(job.detector, writer))
         done = finish(job, frame)
-        writer.commit(io.frame_hdus(done))
+        writer.commit(io.plain_hdus(done))
     return FileRun(output, done.history, done.unit, True)
