@@ -14,7 +14,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -244,12 +244,13 @@ class FitsFile:
             return table
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back; a map that an error's traceback still looks into goes with that."""
         for opened in self._astropy.values():
             opened.close()
         self._astropy.clear()
         if isinstance(self.buffer, mmap.mmap):
-            self.buffer.close()
+            with suppress(BufferError):
+                self.buffer.close()
 
 
 def _without_units(shape: tuple[int, ...] | None) -> tuple[int, ...] | None:

@@ -18,6 +18,7 @@ from fullwell.io.codec import from_json
 from fullwell.io.fitsfile import FitsFile, Hdu
 from fullwell.io.keywords import unit_name
 from fullwell.io.layout import MARK, frame_hdus, mask_of
+from fullwell.io.texttable import text_columns
 
 __all__ = ["is_ccddata", "is_layout", "read_ccddata", "read_layout", "write_frame"]
 
@@ -106,27 +107,19 @@ def read_keys(file: FitsFile) -> dict[str, Any]:
     """The FULLWELL table: key -> object."""
     for hdu in file.hdus:
         if hdu.name == "FULLWELL" and hdu.kind == "table":
-            table = file.table(hdu)
+            keys, values = text_columns(file, hdu, ("key", "value"))
             where = f"{file.path}, {hdu.label}"
-            _need(table, ("key", "value"), where)
-            return {str(row["key"]): from_json(str(row["value"]), where=where) for row in table}
+            return {key: from_json(value, where=where) for key, value in zip(keys, values, strict=True)}
     return {}
-
-
-def _need(table: Any, names: tuple[str, ...], where: str) -> None:
-    missing = [n for n in names if n not in table.colnames]
-    if missing:
-        raise FileError(f"the table has no column {', '.join(missing)}", where=where, remedy="write the file again")
 
 
 def read_history(file: FitsFile) -> tuple[Record, ...]:
     """The records of the HISTORY table; none where there is no such table."""
     for hdu in file.hdus:
         if hdu.name == "HISTORY" and hdu.kind == "table":
-            table = file.table(hdu)
             where = f"{file.path}, {hdu.label}"
-            _need(table, ("record",), where)
-            records = tuple(from_json(str(text), where=where) for text in table["record"])
+            (texts,) = text_columns(file, hdu, ("record",))
+            records = tuple(from_json(text, where=where) for text in texts)
             if not all(isinstance(r, Record) for r in records):
                 raise FileError("a row of the history is no record", where=where, remedy="write the file again")
             return records
