@@ -7,6 +7,7 @@ from fullwell.io.folders import file_digest, make_folder
 from fullwell.io.framefile import write_frame
 from fullwell.io.keywords import output_header
 from fullwell.io.layout import frame_hdus, plain_hdus
+from fullwell.io.partial import read_part
 from fullwell.io.productfile import read_product, write_product
 from fullwell.io.raw import detectors_of, write_raw
 from fullwell.io.reading import read, read_headers, read_outline, read_series
@@ -24,6 +25,7 @@ __all__ = [
     "read_camera",
     "read_headers",
     "read_outline",
+    "read_part",
     "read_product",
     "read_series",
     "sweep",

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import os
 import re
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fullwell.base.errors import FileError, HeaderError, UsageError
+from fullwell.base.errors import FileError, GeometryError, HeaderError, UsageError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.frames import Frame, Mask, Observation, Plane
@@ -20,7 +21,7 @@ from fullwell.io.keywords import unit_name
 from fullwell.io.layout import MARK, frame_hdus, mask_of
 from fullwell.io.texttable import text_columns
 
-__all__ = ["is_ccddata", "is_layout", "read_ccddata", "read_layout", "write_frame"]
+__all__ = ["inside", "is_ccddata", "is_layout", "read_layout", "stored_frame", "write_frame"]
 
 _PLANES = ("IMAGE", "MASK", "VARIANCE")
 _DROP = re.compile(
@@ -149,88 +150,182 @@ def _same_shape(plane: Any, image: Any, what: str, where: str) -> None:
         )
 
 
-def _two_axes(file: FitsFile, hdu: Hdu) -> Any:
-    array = file.pixels(hdu)
-    if array.ndim != 2:
+def _shape(file: FitsFile, hdu: Hdu) -> tuple[int, int]:
+    """(ny, nx) of an image HDU that must have two axes."""
+    shape = hdu.shape or ()
+    if len(shape) != 2:
         raise HeaderError(
-            f"the {hdu.name or 'image'} has {array.ndim} axes, a frame has two",
+            f"the {hdu.name or 'image'} has {len(shape)} axes, a frame has two",
             where=f"{file.path}, {hdu.label}, keyword NAXIS",
             remedy="read the planes of a cube one by one with fullwell.io.read_series",
             code="FW132",
         )
-    return array
+    return shape[0], shape[1]
+
+
+def inside(box: Box | None, whole: Box, path: str) -> Box:
+    """`box`, or `whole` where there is none.
+
+    Raises
+    ------
+    GeometryError
+        it reaches outside `whole`; names both.
+    """
+    if box is not None and not whole.contains(box):
+        raise GeometryError(
+            f"box {box} reaches outside the frame, which covers {whole}",
+            where=path,
+            remedy="coordinates are those of the frame (FWX0, FWY0; LTV1, LTV2 of LSST files), from 0",
+        )
+    return whole if box is None else box
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A corrected frame in a file of which nothing but the headers was read.
+
+    Parameters
+    ----------
+    image : its HDU; others : the other HDUs by role, "MASK", "VARIANCE" and "VAR_…".
+    metadata, comments : the merged headers.
+    whole : what the file covers; box : the part that is wanted, inside it.
+    unit : of the image.
+    """
+
+    file: FitsFile
+    image: Hdu
+    others: dict[str, Hdu]
+    metadata: dict[str, Any]
+    comments: dict[str, str]
+    whole: Box
+    box: Box
+    unit: str
+
+    def pixels(self, hdu: Hdu, what: str) -> Any:
+        """The wanted pixels of one HDU, which must have the size of the image."""
+        shape = _shape(self.file, hdu)
+        if shape != self.whole.shape:
+            raise HeaderError(
+                f"the {what} has shape {shape}, the image {self.whole.shape}",
+                where=f"{self.file.path}, {hdu.label}, keywords NAXIS1, NAXIS2",
+                remedy="the planes of a frame have one size: write the file again",
+            )
+        if self.box == self.whole:
+            return self.file.pixels(hdu)
+        return self.file.pixels(hdu, self.box.shifted(-self.whole.x0, -self.whole.y0).slices)
+
+    def image_plane(self) -> Plane:
+        """The image."""
+        return Plane(self.pixels(self.image, "image"), self.box, self.unit)
+
+
+class StoredLayout(Stored):
+    """One with IMAGE, MASK, VARIANCE."""
+
+    @classmethod
+    def of(cls, file: FitsFile, box: Box | None) -> StoredLayout:
+        """The frame in `file`; archive HDUs of the LSST library are passed over."""
+        others = _planes(file)
+        image = others.pop("IMAGE")
+        shape = _shape(file, image)
+        metadata, comments = _metadata(file, image)
+        x0, y0 = _origin(metadata)
+        unit = unit_name(image.header.get("BUNIT") or file.hdus[0].header.get("LSST ISR UNITS"))
+        metadata["FWX0"], metadata["FWY0"], metadata["BUNIT"] = x0, y0, unit
+        others.update({h.name: h for h in file.hdus if h.shape is not None and h.name.startswith("VAR_")})
+        whole = Box(x0, y0, shape[1], shape[0])
+        return cls(file, image, others, metadata, comments, whole, inside(box, whole, file.path), unit)
+
+    def mask_plane(self) -> Mask | None:
+        """The mask with the bits that its header names."""
+        hdu = self.others.get("MASK")
+        if hdu is None:
+            return None
+        named = mask_of(self.pixels(hdu, "mask"), hdu.header, f"{self.file.path}, {hdu.label}")
+        return Mask(named.array, self.box, schema=named.schema)
+
+    def variance_plane(self) -> Plane | None:
+        """The variance."""
+        hdu = self.others.get("VARIANCE")
+        if hdu is None:
+            return None
+        return Plane(self.pixels(hdu, "variance"), self.box, str(hdu.header.get("BUNIT") or f"{self.unit}2"))
+
+    def component(self, role: str) -> tuple[str, Plane]:
+        """A part of the variance with its name."""
+        hdu = self.others[role]
+        name = str(hdu.header.get("FWPART", role[4:].lower()))
+        return name, Plane(self.pixels(hdu, name), self.box, str(hdu.header.get("BUNIT", "")))
+
+    def frame(self) -> Frame:
+        """All of it, with history and keys."""
+        keys = read_keys(self.file)
+        return Frame(
+            self.image_plane(),
+            self.variance_plane(),
+            self.mask_plane(),
+            detector=keys.get("detector"),
+            observation=keys.get("observation", Observation()),
+            metadata=self.metadata,
+            comments=self.comments,
+            history=read_history(self.file),
+            components=dict(self.component(role) for role in self.others if role.startswith("VAR_")),
+            raw=bool(keys.get("raw", False)),
+            gain_map=keys.get("gain_map"),
+            source=self.file.path,
+        )
+
+
+class StoredCCDData(Stored):
+    """One that astropy's CCDData wrote: an image in the primary HDU, UNCERT and MASK after it."""
+
+    @classmethod
+    def of(cls, file: FitsFile, box: Box | None) -> StoredCCDData:
+        """The frame in `file`."""
+        primary = file.hdus[0]
+        whole = Box.from_shape(_shape(file, primary))
+        metadata, comments = _metadata(file, primary)
+        roles = {"MASK": "MASK", "UNCERT": "VARIANCE"}
+        others = {roles[h.name.upper()]: h for h in file.hdus[1:] if h.shape is not None and h.name.upper() in roles}
+        unit = unit_name(primary.header.get("BUNIT"))
+        return cls(file, primary, others, metadata, comments, whole, inside(box, whole, file.path), unit)
+
+    def mask_plane(self) -> Mask | None:
+        """The mask as the plane BAD."""
+        hdu = self.others.get("MASK")
+        return None if hdu is None else Mask((self.pixels(hdu, "mask") != 0).astype(np.uint32), self.box)
+
+    def variance_plane(self) -> Plane | None:
+        """The variance of the uncertainty.
+
+        Raises
+        ------
+        HeaderError
+            the kind of uncertainty (UTYPE) is unknown.
+        """
+        hdu = self.others.get("VARIANCE")
+        if hdu is None:
+            return None
+        kind = str(hdu.header.get("UTYPE", "StdDevUncertainty")).strip()
+        values = variance_of(self.pixels(hdu, "uncert"), kind, f"{self.file.path}, {hdu.label}")
+        return Plane(values, self.box, f"{self.unit}2")
+
+    def frame(self) -> Frame:
+        """All of it."""
+        planes = self.image_plane(), self.variance_plane(), self.mask_plane()
+        return Frame(*planes, metadata=self.metadata, comments=self.comments, source=self.file.path)
+
+
+def stored_frame(file: FitsFile, box: Box | None = None) -> StoredLayout | StoredCCDData | None:
+    """The corrected frame in `file`, of which `box` is wanted; None where the file holds no corrected frame."""
+    if is_layout(file):
+        return StoredLayout.of(file, box)
+    return StoredCCDData.of(file, box) if is_ccddata(file) else None
 
 
 def read_layout(file: FitsFile) -> Frame:
     """A frame of a file with IMAGE, MASK, VARIANCE; archive HDUs of the LSST library are passed over."""
-    planes = _planes(file)
-    image_hdu = planes["IMAGE"]
-    image = _two_axes(file, image_hdu)
-    metadata, comments = _metadata(file, image_hdu)
-    x0, y0 = _origin(metadata)
-    box = Box(x0, y0, image.shape[1], image.shape[0])
-    unit = unit_name(image_hdu.header.get("BUNIT") or file.hdus[0].header.get("LSST ISR UNITS"))
-    metadata["FWX0"], metadata["FWY0"], metadata["BUNIT"] = x0, y0, unit
-    mask = variance = None
-    if "MASK" in planes:
-        hdu = planes["MASK"]
-        bits = _two_axes(file, hdu)
-        _same_shape(bits, image, "mask", f"{file.path}, {hdu.label}")
-        named = mask_of(bits, hdu.header, f"{file.path}, {hdu.label}")
-        mask = Mask(named.array, box, schema=named.schema)
-    if "VARIANCE" in planes:
-        hdu = planes["VARIANCE"]
-        values = _two_axes(file, hdu)
-        _same_shape(values, image, "variance", f"{file.path}, {hdu.label}")
-        variance = Plane(values, box, str(hdu.header.get("BUNIT") or f"{unit}2"))
-    components = {}
-    for hdu in file.hdus:
-        if hdu.shape is not None and hdu.name.startswith("VAR_"):
-            name = str(hdu.header.get("FWPART", hdu.name[4:].lower()))
-            part = _two_axes(file, hdu)
-            _same_shape(part, image, name, f"{file.path}, {hdu.label}")
-            components[name] = Plane(part, box, str(hdu.header.get("BUNIT", "")))
-    keys = read_keys(file)
-    return Frame(
-        Plane(image, box, unit),
-        variance,
-        mask,
-        detector=keys.get("detector"),
-        observation=keys.get("observation", Observation()),
-        metadata=metadata,
-        comments=comments,
-        history=read_history(file),
-        components=components,
-        raw=bool(keys.get("raw", False)),
-        gain_map=keys.get("gain_map"),
-        source=file.path,
-    )
-
-
-def read_ccddata(file: FitsFile) -> Frame:
-    """A frame of a file that astropy's CCDData wrote: UNCERT to variance, MASK to the plane BAD.
-
-    Raises
-    ------
-    HeaderError
-        the kind of uncertainty (UTYPE) is unknown.
-    """
-    primary = file.hdus[0]
-    image = _two_axes(file, primary)
-    unit = unit_name(primary.header.get("BUNIT"))
-    metadata, comments = _metadata(file, primary)
-    mask = variance = None
-    for hdu in file.hdus[1:]:
-        if hdu.shape is None or hdu.name.upper() not in ("MASK", "UNCERT"):
-            continue
-        values = _two_axes(file, hdu)
-        _same_shape(values, image, hdu.name.lower(), f"{file.path}, {hdu.label}")
-        if hdu.name.upper() == "MASK":
-            mask = Mask((values != 0).astype(np.uint32))
-        else:
-            kind = str(hdu.header.get("UTYPE", "StdDevUncertainty")).strip()
-            variance = Plane(variance_of(values, kind, f"{file.path}, {hdu.label}"), unit=f"{unit}2")
-    return Frame(Plane(image, unit=unit), variance, mask, metadata=metadata, comments=comments, source=file.path)
+    return StoredLayout.of(file, None).frame()
 
 
 def variance_of(values: Any, kind: str, where: str) -> Any:

@@ -73,9 +73,9 @@ def _flat_shape(hdu: Hdu | HduHeader, path: str) -> tuple[int, int]:
     return int(full[-2]), int(full[-1])
 
 
-def _squeezed(file: FitsFile, hdu: Hdu) -> NDArray[Any]:
+def _squeezed(file: FitsFile, hdu: Hdu, box: Box | None = None) -> NDArray[Any]:
     shape = _flat_shape(hdu, file.path)
-    return file.pixels(hdu).reshape(shape)
+    return file.pixels(hdu).reshape(shape) if box is None else file.pixels(hdu, box.slices)
 
 
 def of_detector(headers: FileHeaders, detector: str | int) -> FileHeaders:
@@ -161,22 +161,13 @@ def segment_wcs(headers: FileHeaders, detector: Detector) -> dict[str, Any]:
     return {}
 
 
-def _place(raw: NDArray[Any], amp: Amplifier, stored: NDArray[Any], where: str) -> None:
-    """Put the array of an amplifier's HDU at its place in the raw image."""
-    expected = amp.hdu_orientation.shape(amp.shape)
-    if stored.shape != expected:
-        raise GeometryError(
-            f"the array of amplifier {amp.name} has shape {stored.shape}, the camera description says {expected}",
-            where=f"{where}, keywords NAXIS1, NAXIS2",
-            remedy="binned or windowed? choose the instrument that fits, or describe the camera in a file",
-        )
-    raw[amp.raw.slices] = amp.raw_orientation.apply(amp.hdu_orientation.undo(stored))
-
-
-def raw_image(file: FitsFile, detector: Detector, allowed: Iterable[int] | None = None) -> NDArray[Any]:
+def raw_image(
+    file: FitsFile, detector: Detector, allowed: Iterable[int] | None = None, box: Box | None = None
+) -> NDArray[Any]:
     """The raw image of `detector`, shape of ``detector.raw_box``, in the type of the file.
 
-    One HDU: as it is. One HDU per amplifier: each segment at its raw box, 0 where no segment lies.
+    One HDU: as it is. One HDU per amplifier: each segment at its raw box, 0 where no segment lies. With a `box`
+    of the raw image, that part alone, and only what holds it is read.
 
     Raises
     ------
@@ -200,24 +191,21 @@ def raw_image(file: FitsFile, detector: Detector, allowed: Iterable[int] | None 
                 remedy="name the detector or the instrument, so that it is known which belong together",
                 code="FW133",
             )
-        array = _squeezed(file, hdu)
-        amp = detector.amplifiers[0]
         if len(detector) == 1 and key is not None:
-            raw = np.zeros(shape, array.dtype)
-            _place(raw, amp, array, f"{file.path}, {hdu.label}")
-            return raw
-        if array.shape != shape:
+            return _pasted(file, detector, box)
+        stored = _flat_shape(hdu, file.path)
+        if stored != shape:
             raise GeometryError(
-                f"the image has shape {array.shape}, detector {detector.name} {shape}",
+                f"the image has shape {stored}, detector {detector.name} {shape}",
                 where=f"{file.path}, {hdu.label}, keywords NAXIS1, NAXIS2",
                 remedy="binned or windowed? choose the instrument that fits, or describe the camera in a file",
             )
-        return array
-    return _pasted(file, detector)
+        return _squeezed(file, hdu, box)
+    return _pasted(file, detector, box)
 
 
-def _pasted(file: FitsFile, detector: Detector) -> NDArray[Any]:
-    """The raw image of a detector with one HDU per amplifier."""
+def _segments(file: FitsFile, detector: Detector) -> list[tuple[Amplifier, Hdu]]:
+    """Each amplifier with the HDU that holds it alone."""
     holders = [amp.hdu for amp in detector]
     if None in holders or len(set(holders)) != len(holders):
         raise GeometryError(
@@ -225,22 +213,45 @@ def _pasted(file: FitsFile, detector: Detector) -> NDArray[Any]:
             where=f"detector {detector.name}",
             remedy="describe the camera with one HDU for all amplifiers, or one for each",
         )
-    raw: NDArray[Any] | None = None
+    out = []
     for amp in detector:
         hdu = file.find(amp.hdu)  # type: ignore[arg-type]
+        where = f"{file.path}, {hdu.label}"
         if hdu.shape is None:
             raise HeaderError(
                 f"the HDU of amplifier {amp.name} holds no image",
-                where=f"{file.path}, {hdu.label}",
+                where=where,
                 remedy="is this a raw frame of the camera that was named?",
             )
-        array = _squeezed(file, hdu)
-        if raw is None:
-            raw = np.zeros(detector.raw_box.shape, array.dtype)
-        elif array.dtype != raw.dtype:
+        stored, expected = _flat_shape(hdu, file.path), amp.hdu_orientation.shape(amp.shape)
+        if stored != expected:
+            raise GeometryError(
+                f"the array of amplifier {amp.name} has shape {stored}, the camera description says {expected}",
+                where=f"{where}, keywords NAXIS1, NAXIS2",
+                remedy="binned or windowed? choose the instrument that fits, or describe the camera in a file",
+            )
+        out.append((amp, hdu))
+    return out
+
+
+def _pasted(file: FitsFile, detector: Detector, box: Box | None) -> NDArray[Any]:
+    """The raw image of a detector with one HDU per amplifier, or the part of it in `box`."""
+    segments = _segments(file, detector)
+    if box is not None and any(hdu.blank is not None for _, hdu in segments):
+        return _pasted(file, detector, None)[box.slices].copy()
+    wanted = detector.raw_box if box is None else box
+    raw = np.zeros(wanted.shape, np.result_type(*(hdu.dtype for _, hdu in segments)))
+    for amp, hdu in segments:
+        common = amp.raw.intersection(wanted)
+        if not common.area:
+            continue
+        local = amp.raw_orientation.undo_box(common.shifted(-amp.raw.x0, -amp.raw.y0), amp.shape)
+        part = None if common == amp.raw else amp.hdu_orientation.box(local, amp.shape)
+        array = _squeezed(file, hdu, part)
+        if array.dtype != raw.dtype:
             raw = raw.astype(np.result_type(raw.dtype, array.dtype), copy=False)
-        _place(raw, amp, array, f"{file.path}, {hdu.label}")
-    assert raw is not None
+        target = raw[common.shifted(-wanted.x0, -wanted.y0).slices]
+        target[...] = amp.raw_orientation.apply(amp.hdu_orientation.undo(array))
     return raw
 
 

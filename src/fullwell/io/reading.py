@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fullwell.base.errors import FileError, HeaderError
-from fullwell.cameras import Detector
+from fullwell.cameras import Box, Detector
 from fullwell.frames import Frame, Plane
 from fullwell.instruments.headers import FileHeaders
 from fullwell.io.fitsfile import FitsFile, open_fits, sniff
-from fullwell.io.framefile import is_ccddata, is_layout, read_ccddata, read_layout
+from fullwell.io.framefile import inside, stored_frame
 from fullwell.io.hotwrite import blank_plane
 from fullwell.io.keywords import unit_name
 from fullwell.io.pictures import picture_headers, picture_pixels
@@ -21,7 +21,7 @@ from fullwell.io.raw import check_colour, of_detector, raw_image, raw_metadata, 
 if TYPE_CHECKING:
     from fullwell.instruments import CameraOptions, Instrument
 
-__all__ = ["read", "read_headers", "read_outline", "read_series"]
+__all__ = ["Path", "raw_frame", "read", "read_headers", "read_outline", "read_series"]
 
 Path = str | os.PathLike[str]
 
@@ -74,14 +74,20 @@ def _unit_of(metadata: dict[str, Any]) -> str:
     return unit_name(metadata.get("BUNIT")) or "adu"
 
 
-def _read_raw(
+def raw_frame(
     file: FitsFile,
     instrument: Instrument | str | None,
     detector: Detector | str | int | None,
     options: CameraOptions | None,
+    *,
     pixels: bool = True,
+    box: Box | None = None,
 ) -> Frame:
-    """A raw frame of a FITS file; without `pixels`, its image takes no memory and holds zeros."""
+    """A raw frame of a FITS file, or the part of it in `box`.
+
+    Without `pixels`, its image takes no memory and holds zeros. Errors are those of `read`, and a GeometryError
+    where `box` reaches outside the raw image.
+    """
     headers = file.headers()
     _images(headers)
     check_colour(headers)
@@ -98,15 +104,16 @@ def _read_raw(
             )
     camera = _instrument(instrument, headers)
     geometry = _geometry(headers, camera, detector, options)
+    covered = inside(box, geometry.raw_box, file.path)
     if pixels:
-        image = raw_image(file, geometry, [h.index for h in headers.images])
+        image = raw_image(file, geometry, [h.index for h in headers.images], box)
     else:
-        image = blank_plane(geometry.raw_box.shape, headers.images[0].dtype or np.float32)
+        image = blank_plane(covered.shape, headers.images[0].dtype or np.float32)
     metadata = raw_metadata(headers)
     if "CTYPE1" not in metadata:
         metadata.update(segment_wcs(headers, geometry))
     return Frame(
-        Plane(image, unit=_unit_of(metadata)),
+        Plane(image, covered, _unit_of(metadata)),
         detector=geometry,
         observation=camera.observation(headers),
         metadata=metadata,
@@ -157,11 +164,8 @@ def read(
             )
         return _picture(headers, kind, 0, instrument, detector, options)
     with open_fits(path) as file:
-        if is_layout(file):
-            return read_layout(file)
-        if is_ccddata(file):
-            return read_ccddata(file)
-        return _read_raw(file, instrument, detector, options)
+        stored = stored_frame(file)
+        return raw_frame(file, instrument, detector, options) if stored is None else stored.frame()
 
 
 def read_outline(
@@ -176,7 +180,7 @@ def read_outline(
     Parameters and errors are those of `read`. The image holds zeros, takes no memory and cannot be written to.
     """
     with open_fits(path) as file:
-        return _read_raw(file, instrument, detector, options, pixels=False)
+        return raw_frame(file, instrument, detector, options, pixels=False)
 
 
 def _picture(
