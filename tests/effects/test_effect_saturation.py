@@ -94,3 +94,77 @@ def test_growing_stays_inside_and_leaves_other_planes() -> None:
     grown = saturation_grow.flag(Frame.from_arrays(np.zeros((4, 4), np.float32), mask=mask, unit="adu"))
     assert grown.mask["BAD"].all()
     assert grown.mask["SAT"].sum() == 4 + 8 + 1
+
+
+def corrected(detector, segments, dtype=np.uint16, dither="none", **settings) -> Frame:
+    """Counts of a converter, of type `dtype`, through the steps up to the gain."""
+    from fullwell.recipes import Recipe
+    from fullwell.reduction import isr
+
+    image = np.zeros(detector.raw_box.shape, dtype)
+    for amp, values in zip(detector, segments, strict=True):
+        image[amp.raw.slices] = amp.raw_orientation.apply(np.asarray(values, dtype))
+    order = Recipe("here", ("dither", "overscan_serial", "saturation", "gain", "assemble"), strict=False)
+    overscan = {"skip_leading": 0, "skip_trailing": 0}
+    given = {"overscan_serial": overscan, "saturation": settings, "dither": {"mode": dither}}
+    return isr(Frame.from_arrays(image, unit="adu", detector=detector, raw=True), recipe=order, settings=given)
+
+
+def pedestal(level: int) -> np.ndarray:
+    """A segment whose neighbours differ by two: its overscan has noise."""
+    return level + 2 * (np.indices((7, 8)).sum(axis=0) % 2)
+
+
+CONVERTERS = [(np.uint16, 65535), (np.int16, 32767), (np.uint8, 255)]
+
+
+@pytest.mark.parametrize("known", [None, 1e6])
+@pytest.mark.parametrize(("dtype", "largest"), CONVERTERS)
+def test_the_largest_count_of_the_converter_is_saturated(quad, dtype, largest: int, known: float | None) -> None:
+    """Without a level, or with one that the converter cannot reach; the count below is not flagged."""
+    segments = [pedestal(100) for _ in range(4)]
+    segments[1][2, 3:5] = largest - 1, largest
+    out = corrected(quad(gain=(2.0,) * 4), segments, dtype, saturation=known)
+    assert out.mask.counts() == {"SAT": 1}
+    level = out.last("overscan_serial").numbers["level"]["LR"]
+    assert 100 <= level <= 102
+    assert out.image.array[out.mask["SAT"]].tolist() == [2.0 * (largest - level)]
+    assert out.last("saturation").numbers["full_scale"] == largest
+
+
+@pytest.mark.parametrize("mode", ["symmetric", "positive", "negative"])
+def test_dither_does_not_hide_it(quad, mode: str) -> None:
+    segments = [pedestal(100) for _ in range(4)]
+    segments[0][1:6, 1:6] = 65535
+    segments[2][1:6, 1:6] = 65533
+    assert corrected(quad(gain=(2.0,) * 4), segments, dither=mode).mask.counts() == {"SAT": 25}
+
+
+def test_an_amplifier_that_is_full_with_its_overscan_is_saturated_and_not_empty(quad) -> None:
+    """All counts 65535 but one row: nothing is left above the overscan, and every pixel says why."""
+    full = np.full((7, 8), 65535)
+    full[4] = pedestal(1000)[4]
+    out = corrected(quad(gain=(2.0,) * 4), [pedestal(1000), full, pedestal(1000), pedestal(1000)])
+    own = out.detector.amplifiers[1].trimmed
+    assert (out.image.array[own.slices] == 0).sum() == 5 * 5
+    assert out.mask["SAT"][own.slices].all()
+    assert out.mask.counts() == {"SAT": own.area}
+    assert out.last("saturation").numbers["overscan_full"] == ["LR"]
+
+
+def test_a_converter_of_unknown_range_is_full_where_its_overscan_is_above_saturation_and_has_no_noise(quad) -> None:
+    """Counts of 18 bits in words of 32: LL 200000 all over, LR the same with noise, UL below saturation."""
+    flat = np.full((7, 8), 200_000)
+    segments = [flat, pedestal(200_000), np.full((7, 8), 100_000), pedestal(1000)]
+    out = corrected(quad(gain=(2.0,) * 4), segments, np.int32, saturation=150_000.0)
+    assert out.last("saturation").numbers["overscan_full"] == ["LL"]
+    assert out.mask["SAT"][out.detector.amplifiers[0].trimmed.slices].all()
+    assert out.mask.counts() == {"SAT": 30}
+    assert not corrected(quad(gain=(2.0,) * 4), segments, np.int32).mask.counts()
+
+
+def test_the_range_of_the_converter_can_be_stated(quad) -> None:
+    segments = [pedestal(1000) for _ in range(4)]
+    segments[3][0, 1:4] = 16382, 16383, 16384
+    out = corrected(quad(gain=(2.0,) * 4), segments, full_scale=16383.0)
+    assert out.mask.counts() == {"SAT": 2}

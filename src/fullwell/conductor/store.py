@@ -75,6 +75,17 @@ class ArraySource:
         )
         return cls(mapped.flat, place, mapped.code)
 
+    @property
+    def largest(self) -> float:
+        """The largest number that pixels of 8 or 16 bits can hold: the full scale of their converter; else NaN."""
+        own = {
+            transfer.NATIVE: self.flat.dtype,
+            transfer.SWAP16: np.dtype(np.int16),
+            transfer.SWAP16U: np.dtype(np.uint16),
+        }
+        kind = own.get(self.code, np.dtype(np.float32))
+        return float(np.iinfo(kind).max) if kind.kind in "iu" and kind.itemsize <= 2 else float("nan")
+
     def load(self, block: Block) -> None:
         """Decode rows ``r0 … r1 - 1`` of all segments into ``block.image``."""
         place, layout = self.placement, block.layout
