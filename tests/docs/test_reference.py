@@ -51,7 +51,7 @@ def test_every_mask_plane_is_in_the_conventions(pages: dict[str, str]) -> None:
 
 def test_every_error_is_in_the_conventions(pages: dict[str, str]) -> None:
     found = [e for e in vars(errors).values() if inspect.isclass(e) and issubclass(e, errors.FullwellError)]
-    assert len(found) == 10
+    assert len(found) == 11
     for error in found:
         assert f"| `{error.code}` |" in pages["parts/error_codes.txt"]
         assert f"`{error.__name__}`" in pages["parts/error_codes.txt"]

@@ -11,7 +11,8 @@
     ├── MissingProduct (LookupError) FW30x no calibration matches
     ├── DataError (ValueError)    FW40x  the pixels do not allow what is asked
     ├── ConfigError (ValueError)  FW50x  an option is unknown or out of range
-    └── UsageError (ValueError)   FW60x  the call cannot be meant
+    ├── UsageError (ValueError)   FW60x  the call cannot be meant
+    └── WorkerError (RuntimeError) FW70x workers, their scheduler or the repository behind them are gone
 
 A bug stays a plain Python exception and keeps its traceback.
 """
@@ -30,6 +31,7 @@ __all__ = [
     "RecipeError",
     "UnitError",
     "UsageError",
+    "WorkerError",
 ]
 
 
@@ -130,3 +132,9 @@ class UsageError(FullwellError, ValueError):
     """The call cannot be meant: options that contradict each other, nothing to do."""
 
     code = "FW600"
+
+
+class WorkerError(FullwellError, RuntimeError):
+    """Workers cannot do their work: they, their scheduler or the repository behind them are gone."""
+
+    code = "FW700"

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from fullwell.base import faults
 from fullwell.base.errors import FileError
 
 __all__ = ["atomic_path", "sweep"]
@@ -46,9 +47,16 @@ def _sync(path: Path) -> None:
 
 def _commit(temporary: Path, target: Path, overwrite: bool) -> None:
     """Give the finished file its name: the one moment at which it appears."""
+    faults.point("after-write")
     if overwrite:
         os.replace(temporary, target)
-        return
+    else:
+        _rename_new(temporary, target)
+    faults.point("after-rename")
+
+
+def _rename_new(temporary: Path, target: Path) -> None:
+    """Rename where no file of the final name may be replaced."""
     try:
         os.link(temporary, target)
     except FileExistsError:
