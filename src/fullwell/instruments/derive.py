@@ -341,6 +341,7 @@ def _chosen(headers: FileHeaders, options: CameraOptions) -> tuple[str, list[Hdu
             f"the file holds {len(groups)} detectors: {', '.join(list(groups)[:8])}",
             where=headers.path,
             remedy="choose one with --detector NAME",
+            code="FW134",
         )
     name, members = next(iter(groups.items()))
     placed = [h for h in members if any({"place", "ccd"} & set(s) for s in _sections(h.header).values())]

@@ -164,6 +164,7 @@ class Instrument:
             f"no detector of camera {self.name} is named in the header",
             where=headers.path,
             remedy=f"name it with --detector: {', '.join(det.name for det in self.camera.detectors[:8])}",
+            code="FW134",
         )
 
     def _sized(self, detector: Detector, headers: FileHeaders) -> Detector:

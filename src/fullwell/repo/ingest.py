@@ -17,6 +17,7 @@ from fullwell.base.errors import FileError, FullwellError, UsageError
 from fullwell.base.progress import progress
 from fullwell.repo.dimensions import Identity, Records, check_same, identity
 from fullwell.repo.layout import raw_run
+from fullwell.repo.raws import observations
 
 if TYPE_CHECKING:
     from fullwell.instruments import CameraOptions, Instrument
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
 
 __all__ = ["TRANSFERS", "Ingested", "ingest", "look"]
 
-TRANSFERS = {"direct": "direct", "link": "symlink", "copy": "copy", "move": "move"}
-"""How a file comes in: stays where it is, by a symbolic link, copied, moved."""
+TRANSFERS = {"direct": "split", "link": "symlink", "copy": "copy", "move": "move"}
+"""How a file comes in: stays where it is (below the root of the files by a relative path, so that both can be moved
+together), by a symbolic link, copied, moved."""
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".png", ".tif", ".tiff")
 
@@ -94,8 +96,7 @@ def look(path: Path, instrument: Instrument | None = None, options: CameraOption
     if not headers.images:
         raise FileError("the file holds no image", where=str(path), remedy="leave it out", code="FW103")
     camera = instrument or instruments.identify(headers)
-    parts = io.detectors_of(headers)
-    return [identity(camera.observation(part)) for part in parts]
+    return [identity(one) for one in observations(headers, camera)]
 
 
 def ingest(

@@ -102,16 +102,10 @@ class RawFormatter(FrameFormatter):
 
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
         """The raw frame, or a component of it."""
-        from fullwell import io
         from fullwell.repo.raws import read_raw
 
         box = as_box((self.file_descriptor.parameters or {}).get("bbox"))
-        frame = read_raw(path, int(self.data_id["detector"]))
-        if component == "wcs":
-            return io.read_part(path, "wcs", box)
-        if component is not None:
-            frame = getattr(frame, component)
-        return frame if box is None or component == "metadata" or frame is None else frame[box]
+        return read_raw(path, int(self.data_id["detector"]), component, box)
 
 
 class ProductFormatter(FormatterV2):
