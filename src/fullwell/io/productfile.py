@@ -35,6 +35,7 @@ _PLANES = ("image", "variance", "mask", "count")
 _BASE = ("observation", "inputs", "notes", "metadata")
 _KINDS = {"linearizer": "linearity", "crosstalk": "crosstalk", "manual_defects": "defects"}
 _FITS = (".fits", ".fits.gz", ".fit", ".fits.fz")
+_ORIGIN = ("FWRECIPE", "FWCONFIG", "FWVERS")
 
 
 def _cards(product: Product) -> dict[str, Any]:
@@ -62,11 +63,16 @@ def _cards(product: Product) -> dict[str, Any]:
     return cards
 
 
+def _origin(product: Product) -> dict[str, Any]:
+    """What the metadata say about the making: ids of dataset and inputs, recipe, settings, version."""
+    return {k: v for k, v in product.metadata.items() if k.startswith("LSST ") or k in _ORIGIN}
+
+
 def _image_hdus(product: ImageProduct, compress: bool | str) -> Any:
     from astropy.io import fits
 
     assert product.box is not None
-    cards = {**_cards(product), "LSST ISR UNITS": product.unit}
+    cards = {**_origin(product), **_cards(product), "LSST ISR UNITS": product.unit}
     primary = header_of(cards)
     for record in product.history:
         primary.add_history(record_line(record).encode("ascii", "backslashreplace").decode())
@@ -88,7 +94,8 @@ def _image_hdus(product: ImageProduct, compress: bool | str) -> Any:
     if product.history:
         hdus.append(history_table(product.history))
     skip = (*_PLANES, "history", "source")
-    values = {f.name: getattr(product, f.name) for f in dataclasses.fields(product) if f.name not in skip}
+    names = [f.name for f in dataclasses.fields(product) if f.name not in skip and not f.name.startswith("_")]
+    values = {name: getattr(product, name) for name in names}
     hdus.append(key_table({"kind": product.kind, "version": product.version, **values}))
     return hdus
 
@@ -116,7 +123,8 @@ def _table(product: Product, path: Path) -> Any:
     meta = {k: v for k, v in _cards(product).items() if k not in table.meta}
     base = {name: getattr(product, name) for name in _BASE}
     record = {**base, "history": list(product.history), "id": product.id, "content": _digest(table)}
-    table.meta = {**dict(table.meta), **meta, "schema": product.schema, "version": product.version}
+    made = _origin(product)
+    table.meta = {**dict(table.meta), **meta, **made, "schema": product.schema, "version": product.version}
     table.meta["fullwell"] = to_json(record)
     return table, lookup
 
@@ -133,7 +141,8 @@ def _write_table(product: Product, path: Path, overwrite: bool) -> None:
 
         meta, table.meta = dict(table.meta), {}
         words = {"schema": "FWSCHEMA", "version": "FWVERS", "id": "FWID"}
-        cards = {words.get(str(k), str(k)): v for k, v in meta.items() if k != "fullwell"}
+        made = _origin(product)
+        cards = {words.get(str(k), str(k)): v for k, v in meta.items() if k != "fullwell" and k not in made}
         units = {name: str(table[name].unit) for name in table.colnames if table[name].unit is not None}
         for name in units:
             table[name].unit = None
@@ -142,7 +151,7 @@ def _write_table(product: Product, path: Path, overwrite: bool) -> None:
             body.columns[name].unit = unit.replace(" ", "")
         body.name = product.kind.upper()
         body.header.extend(header_of(cards), update=True)
-        hdus = fits.HDUList([fits.PrimaryHDU(), body])
+        hdus = fits.HDUList([fits.PrimaryHDU(header=header_of(made)), body])
         if lookup is not None:
             column = fits.Column("LOOKUP_VALUES", format=f"{np.shape(lookup)[1]}E", array=np.asarray(lookup))
             hdus.append(fits.BinTableHDU.from_columns([column], name="LOOKUP_VALUES"))
