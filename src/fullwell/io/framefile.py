@@ -230,7 +230,8 @@ class StoredLayout(Stored):
         shape = _shape(file, image)
         metadata, comments = _metadata(file, image)
         x0, y0 = _origin(metadata)
-        unit = unit_name(image.header.get("BUNIT") or file.hdus[0].header.get("LSST ISR UNITS"))
+        primary = file.hdus[0].header
+        unit = unit_name(image.header.get("BUNIT") or primary.get("BUNIT") or primary.get("LSST ISR UNITS"))
         metadata["FWX0"], metadata["FWY0"], metadata["BUNIT"] = x0, y0, unit
         others.update({h.name: h for h in file.hdus if h.shape is not None and h.name.startswith("VAR_")})
         whole = Box(x0, y0, shape[1], shape[0])
@@ -277,14 +278,20 @@ class StoredLayout(Stored):
 
 
 class StoredCCDData(Stored):
-    """One that astropy's CCDData wrote: an image in the primary HDU, UNCERT and MASK after it."""
+    """One that astropy's CCDData wrote: an image in the primary HDU, UNCERT and MASK after it.
+
+    It lies where our keys FWX0 and FWY0 say, which a frame of ours gives to its CCDData; else at the origin.
+    """
 
     @classmethod
     def of(cls, file: FitsFile, box: Box | None) -> StoredCCDData:
         """The frame in `file`."""
         primary = file.hdus[0]
-        whole = Box.from_shape(_shape(file, primary))
+        shape = _shape(file, primary)
         metadata, comments = _metadata(file, primary)
+        x0, y0 = _origin({k: metadata.get(k) for k in ("FWX0", "FWY0")})
+        metadata["FWX0"], metadata["FWY0"] = x0, y0
+        whole = Box(x0, y0, shape[1], shape[0])
         roles = {"MASK": "MASK", "UNCERT": "VARIANCE"}
         others = {roles[h.name.upper()]: h for h in file.hdus[1:] if h.shape is not None and h.name.upper() in roles}
         unit = unit_name(primary.header.get("BUNIT"))
