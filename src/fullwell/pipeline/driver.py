@@ -275,10 +275,10 @@ class _Run:
             if not suspect:
                 self.attempts[job] -= 1
                 self.ready.add(self.jobs[job])
-            elif not self.again(job, alone=True):
+            elif (event.tried and len(event.jobs) == 1) or not self.again(job, alone=True):
                 failure = Failure(
                     "worker lost",
-                    f"{self.attempts[job]} workers were lost while they were at it; the last was {event.reason}",
+                    f"several workers were lost while they were at it (last: {event.worker} {event.reason})",
                     remedy="give the workers more memory, or fewer workers (-j), then resume",
                     code="FW701",
                     context={"job": job, "worker": event.worker},

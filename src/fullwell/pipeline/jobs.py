@@ -208,13 +208,15 @@ class LostWorker:
     Parameters
     ----------
     worker : host and process. jobs : ids of its jobs that have no result.
-    running : those of them that it was at; "" stands for not known. reason : for people.
+    running : those of them that it was at; () where that is not known. reason : for people.
+    tried : the executor has given the batch to several workers, and lost all of them.
     """
 
     worker: str
     jobs: tuple[str, ...] = ()
     running: tuple[str, ...] = ()
     reason: str = ""
+    tried: bool = False
 
 
 class Costs:

@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fullwell import __version__
 from fullwell.base import faults
 from fullwell.base.errors import FullwellWarning, WorkerError
 from fullwell.io.atomic import sweep
@@ -259,7 +260,12 @@ _kept_lock = threading.Lock()
 
 
 def run_batch(
-    jobs: Sequence[Mapping[str, Any]], cache: Cache | None = None, *, modules: Sequence[str] = (), cache_bytes: int = 0
+    jobs: Sequence[Mapping[str, Any]],
+    cache: Cache | None = None,
+    *,
+    modules: Sequence[str] = (),
+    cache_bytes: int = 0,
+    version: str = "",
 ) -> list[dict[str, Any]]:
     """A batch as plain data.
 
@@ -267,13 +273,25 @@ def run_batch(
     ----------
     jobs : as `Job.to_dict` gives them.
     cache : what the worker keeps; by default one of `cache_bytes` that the process keeps between batches.
-    modules : to import first.
+    modules : to import first. version : of fullwell that the caller has, "" for any.
 
     Returns
     -------
     list of dict
         a `Done` for each job, in the same order.
+
+    Raises
+    ------
+    WorkerError
+        the worker has another version of fullwell, or lacks a module.
     """
+    if version and version != __version__:
+        raise WorkerError(
+            f"the worker has fullwell {__version__}, the caller {version}: their numbers may differ",
+            where=name(),
+            remedy="install the same version where the workers run, then resume the run",
+            code="FW704",
+        )
     if cache is None:
         with _kept_lock:
             cache = _kept.setdefault(cache_bytes, Cache(cache_bytes or 2 << 30))
