@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 from astropy.stats import mad_std, sigma_clip
 
-from fullwell.kernels.combine import network, sort_columns
+from fullwell.kernels.networks import furthest, network, sort_block, sort_columns, sorter
+from fullwell.measure import rejection
 from fullwell.measure.rejection import Clip, run
 
 
 def combined(stack, method="clipped", clip=None, **more):
     """Run the kernel on a stack (N, P); returns a dict of its planes."""
-    n, p = stack.shape
+    n, p = stack.shape[0], more.pop("pixels", stack.shape[1])
     out = {
         "image": np.empty(p, np.float32),
         "scatter": np.empty(p, np.float32),
@@ -44,6 +45,70 @@ def test_network_sorts_many(n):
     expected = np.sort(block, axis=0)
     sort_columns(block, *network(n))
     assert np.array_equal(block, expected)
+
+
+@pytest.mark.parametrize("n", [2, 3, 10, 50, 128])
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_compiled_network_sorts_and_sums(n, dtype):
+    """Into another array and in place; sums of whole numbers are exact up to the largest distance they hold."""
+    stack = np.random.default_rng(n).integers(0, furthest(n) + 1, (n, 300)).astype(dtype)
+    stack[:, 5] = np.arange(n) % 2 * furthest(n)
+    expected, code = np.sort(stack, axis=0), sorter(n, stack.itemsize)
+    out, s1, s2 = np.empty((n, 256), dtype), np.zeros(256, np.int32), np.zeros(256, np.uint32)
+    sort_block(code.address, stack, out, 32, s1, s2)
+    assert np.array_equal(out, expected[:, 32:288])
+    sort_block(code.address, stack, out, 0, s1, s2)
+    sort_block(code.address, out, out, 0, s1, s2)
+    assert np.array_equal(out, expected[:, :256])
+    if dtype == np.uint16:
+        d = out.astype(np.int64) - out[(n - 1) // 2]
+        assert np.array_equal(s1, d.sum(axis=0)) and np.array_equal(s2, (d * d).sum(axis=0))
+
+
+RULES = {
+    "std": Clip(spread="std", low=3.0, high=3.5),
+    "mean": Clip(centre="mean", spread="std", low=2.0, high=2.0, ddof=1, iterations=9),
+    "tight": Clip(spread="std", low=0.5, high=0.5, floor=0.0),
+    "mad": Clip(),
+    "lsst": Clip.lsst(),
+    "none": Clip.none(),
+}
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("n", [2, 5, 10, 50, 100])
+def test_whole_numbers_in_large_stacks_as_in_small_ones(n, rule, monkeypatch):
+    """The way for raw frames equals the general one: values far away, equal ones, two heaps, limits hit exactly."""
+    rng = np.random.default_rng(n)
+    stack = rng.poisson(900, (n, 1100)).astype(np.uint16)
+    stack[rng.integers(0, n, 90), rng.integers(0, 1100, 90)] = 65535
+    stack[rng.integers(0, n, 90), rng.integers(0, 1100, 90)] += 200
+    stack[:, 20] = 7
+    stack[:, 21] = np.where(np.arange(n) % 2, 0, 65535)
+    stack[:, 22] = np.where(np.arange(n) < 2, 1000, 1)
+    for k in range(100):
+        stack[:, 30 + k] = rng.integers(0, 2 + k % 4, n) * 3
+    for method in ("clipped", "median", "min", "max"):
+        monkeypatch.setattr(rejection, "LARGE", stack.size + 1)
+        general = combined(stack, method, RULES[rule], floor=0.289)
+        monkeypatch.setattr(rejection, "LARGE", 0)
+        wider = np.concatenate([stack, stack[:, :40]], axis=1)
+        quick = combined(wider, method, RULES[rule], floor=0.289, pixels=stack.shape[1])
+        for plane in ("count", "rejected", "by_input"):
+            assert np.array_equal(quick[plane], general[plane]), plane
+        np.testing.assert_allclose(quick["image"], general["image"], rtol=1e-7)
+        np.testing.assert_allclose(quick["scatter"], general["scatter"], rtol=2e-7, atol=1e-9)
+
+
+def test_floats_in_large_stacks_as_in_small_ones(monkeypatch):
+    rng = np.random.default_rng(4)
+    stack = rng.normal(100, 3, (20, 700)).astype(np.float32)
+    stack[rng.random(stack.shape) < 0.05] = np.nan
+    general = combined(stack)
+    monkeypatch.setattr(rejection, "LARGE", 0)
+    quick = combined(stack, keep=True)
+    for plane in ("image", "scatter", "count", "rejected", "by_input"):
+        assert np.array_equal(quick[plane], general[plane], equal_nan=True)
 
 
 def test_clip_by_hand():

@@ -1,9 +1,7 @@
-"""Combining N values per pixel: sorting networks over columns, iterated clipping, moments.
+"""Combining N values per pixel: columns sorted by networks, iterated clipping, moments.
 
 A stack is (N, P): N frames, P pixels, rows contiguous. Pixels are taken in blocks of `LANES` columns that
-stay in the cache. A network of compare-and-exchange steps on whole rows sorts all columns of a block at once
-(minimum and maximum of two rows are vector instructions; K. E. Batcher, "Sorting networks and their
-applications", 1968, in the form for any N of D. E. Knuth, The Art of Computer Programming 3, 5.2.2 M).
+stay in the cache, and all columns of a block are sorted at once (`fullwell.kernels.networks`).
 What a clip keeps is then a contiguous range of the sorted column, so that the median is an index, the median
 absolute deviation a search in two directions, and each round touches only the values that it rejects.
 
@@ -12,12 +10,11 @@ Values that are not finite are left out: they are sorted to the end and not coun
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.kernels.jit import kernel
+from fullwell.kernels.networks import sort_block, sort_columns
 
 __all__ = [
     "IQR",
@@ -29,8 +26,6 @@ __all__ = [
     "MINIMUM",
     "STD",
     "combine_pixels",
-    "network",
-    "sort_columns",
 ]
 
 LANES = 256
@@ -40,38 +35,6 @@ MAD, STD, IQR = 0, 1, 2
 I8 = NDArray[np.int64]
 F4 = NDArray[np.float32]
 F8 = NDArray[np.float64]
-
-
-@lru_cache(maxsize=64)
-def network(n: int) -> tuple[I8, I8]:
-    """Compare-and-exchange steps (first, second) that sort `n` values: merge exchange, O(n log(n)^2) steps."""
-    pairs: list[tuple[int, int]] = []
-    if n > 1:
-        top = 1 << ((n - 1).bit_length() - 1)
-        p = top
-        while p > 0:
-            q, r, d = top, 0, p
-            while d > 0:
-                pairs += [(i, i + d) for i in range(n - d) if i & p == r]
-                d, q, r = q - p, q // 2, p
-            p //= 2
-    steps = np.array(pairs, np.int64).reshape(-1, 2)
-    first, second = np.ascontiguousarray(steps[:, 0]), np.ascontiguousarray(steps[:, 1])
-    first.setflags(write=False)
-    second.setflags(write=False)
-    return first, second
-
-
-@kernel
-def sort_columns(block: NDArray, first: I8, second: I8) -> None:
-    """Sort each column of ``block`` (N, W) upwards by the steps of `network`; no NaN may be in it."""
-    for p in range(first.size):
-        a, b = block[first[p]], block[second[p]]
-        for c in range(a.size):
-            x, y = a[c], b[c]
-            less = x < y
-            a[c] = x if less else y
-            b[c] = y if less else x
 
 
 @kernel
@@ -260,6 +223,16 @@ def _fill(stack: NDArray, p0: int, block: NDArray, count: I8, sentinel: NDArray)
 
 
 @kernel
+def _sort(block: NDArray, first: I8, second: I8, code: int) -> None:
+    """Sort the columns of a block, by the compiled network at `code` if that is not 0."""
+    if code != 0:
+        w = block.shape[1]
+        sort_block(code, block, block, 0, np.empty(w, np.int32), np.empty(w, np.uint32))
+    else:
+        sort_columns(block, first, second)
+
+
+@kernel
 def _pivots(block: NDArray, count: I8, bad: bool, pivot: F8) -> None:
     """A middle value of each column, about which moments are taken."""
     if bad:
@@ -410,6 +383,8 @@ def combine_pixels(
     rule: F8,
     first: I8,
     second: I8,
+    code: int,
+    begin: int,
     weights: F4,
     variance: F4,
     image: F4,
@@ -422,7 +397,7 @@ def combine_pixels(
     block: NDArray,
     sentinel: NDArray,
 ) -> None:
-    """Combine a stack (N, P) of uint16 or float32 along its first axis.
+    """Combine a stack (N, P) of uint16 or float32 along its first axis; the array may be wider than P.
 
     Parameters
     ----------
@@ -432,6 +407,8 @@ def combine_pixels(
         a round may reject some]. `anew`: from the second
         round on the limits come from mean and standard deviation and are applied to all values again.
     first, second : of `network(N)`; size 0 to leave the values unsorted (plain mean without clip only).
+    code : address of the `sorter` of N values of the stack's type, for whole blocks; 0 to do without.
+    begin : first pixel; those before it are left as they are.
     weights : (N,) or size 0; they weigh the mean, not the rejection.
     variance : (N, P) variance of the values, or (0, 0).
     image, scatter, propagated : (P,) out: the result; the variance of its mean from the scatter,
@@ -441,7 +418,7 @@ def combine_pixels(
     kept_bits : (ceil(N/8), 1, P) out, bit i % 8 of plane i // 8 set where frame i was kept; or (0, 0, 0).
     block : (N, LANES) scratch of the stack's type; sentinel : (1,) its largest value.
     """
-    n_frames, n_pixels = stack.shape
+    n_frames, n_pixels = stack.shape[0], image.size
     lanes = block.shape[1]
     n, pivot = np.empty(lanes, np.int64), np.empty(lanes)
     s1, s2 = np.empty(lanes), np.empty(lanes)
@@ -450,16 +427,15 @@ def combine_pixels(
     plain = first.size == 0 and n_frames > 1
     look = weights.size > 0 or variance.shape[1] > 0 or kept_bits.shape[2] > 0
     work = block
-    for p0 in range(0, n_pixels, lanes):
+    for p0 in range(begin, n_pixels, lanes):
         w = min(lanes, n_pixels - p0)
         if w < lanes:
             work = np.empty((n_frames, w), block.dtype)
         bad = _fill(stack, p0, work, n, sentinel)
-        if not plain or bad:
-            if not plain:
-                sort_columns(work, first, second)
-            else:
-                _push_back(work, n)
+        if not plain:
+            _sort(work, first, second, code if w == lanes else 0)
+        elif bad:
+            _push_back(work, n)
         _pivots(work, n, bad, pivot)
         _sums(work, n, not bad, pivot, s1, s2)
         if plain:

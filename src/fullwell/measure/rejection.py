@@ -23,11 +23,15 @@ from pydantic import Field
 from fullwell.base.config import StepConfig
 from fullwell.base.errors import ConfigError
 from fullwell.kernels import combine as kernels
+from fullwell.kernels import counts, networks, settle
 
 __all__ = ["Clip", "apply_factors", "as_clip", "factors", "median_factor", "run"]
 
 _METHODS = {"mean": kernels.MEAN, "median": kernels.MEDIAN, "min": kernels.MINIMUM, "max": kernels.MAXIMUM}
 _SPREADS = {"mad": kernels.MAD, "std": kernels.STD, "iqr": kernels.IQR}
+
+LARGE = 1 << 18
+"""Values of a stack from which on it pays to compile a sorter for their number."""
 
 
 class Clip(StepConfig):
@@ -147,19 +151,33 @@ def run(
     propagated: NDArray[np.float32] | None = None,
     kept_bits: NDArray[np.uint8] | None = None,
 ) -> None:
-    """Combine a stack (N, P) of uint16 or float32; arguments as of `kernels.combine.combine_pixels`."""
+    """Combine a stack (N, P or more) of uint16 or float32; arguments as of `kernels.combine.combine_pixels`.
+
+    P is the size of the image; a stack may be wider.
+    """
     n = stack.shape[0]
     kind = "mean" if method == "clipped" else method
     sort = kind != "mean" or not clip.idle
-    first, second = kernels.network(n) if sort else (np.empty(0, np.int64), np.empty(0, np.int64))
+    first, second = networks.network(n) if sort else (np.empty(0, np.int64), np.empty(0, np.int64))
+    large = sort and 1 < n <= networks.MOST and stack.size >= LARGE
+    code = networks.sorter(n, stack.itemsize) if large else None
     lanes = kernels.LANES if n * stack.itemsize <= 160 else kernels.LANES // 2 if n <= 128 else kernels.LANES // 4
     top = np.inf if stack.dtype.kind == "f" else np.iinfo(stack.dtype).max
+    rule, block = clip.rule(floor), np.empty((n, lanes), stack.dtype)
+    begin, plain = 0, weights is None and variance is None and kept_bits is None
+    if code and plain and stack.dtype == np.uint16 and not (clip.drop_low or clip.drop_high):
+        begin = counts.combine_counts(
+            stack, _METHODS[kind], rule, code.address, networks.furthest(n), image, scatter, count, rejected, by_input,
+            block,
+        )  # fmt: skip
     kernels.combine_pixels(
         stack,
         _METHODS[kind],
-        clip.rule(floor),
+        rule,
         first,
         second,
+        code.address if code else 0,
+        begin,
         np.empty(0, np.float32) if weights is None else weights,
         np.empty((0, 0), np.float32) if variance is None else variance,
         image,
@@ -169,7 +187,7 @@ def run(
         rejected,
         by_input,
         np.empty((0, 0, 0), np.uint8) if kept_bits is None else kept_bits,
-        np.empty((n, lanes), stack.dtype),
+        block,
         np.array([top], stack.dtype),
     )
 
@@ -247,14 +265,15 @@ def factors(n: int, method: str, clip: Clip) -> tuple[float, float]:
 def apply_factors(
     scatter: NDArray[np.float32],
     propagated: NDArray[np.float32] | None,
-    number: NDArray[np.integer[Any]],
+    count: NDArray[np.uint16],
+    rejected: NDArray[np.uint16],
     method: str,
     clip: Clip,
 ) -> None:
-    """Multiply both variances, in place, by `factors` of the `number` of valid values of each pixel."""
+    """Multiply both variances (P,), in place, by `factors` of the number of valid values, kept or rejected."""
     if method in ("mean", "clipped") and clip.idle:
         return
-    found = np.bincount(number.ravel())
+    found = settle.tally(count, rejected)
     present = np.flatnonzero(found)
     nodes = present[present > 1]
     if nodes.size > 16:
@@ -271,10 +290,7 @@ def apply_factors(
         for row in range(2):
             table[row, 2:] = np.interp(1.0 / np.arange(2, found.size), 1.0 / nodes[order], known[order, row])
     if present.size == 1:
-        scatter *= table[0, present[0]]
-        if propagated is not None:
-            propagated *= table[1, present[0]]
-        return
-    scatter *= table[0][number]
-    if propagated is not None:
-        propagated *= table[1][number]
+        table = np.ascontiguousarray(table[:, -1:])
+    for plane, row in ((scatter, 0), (propagated, 1)):
+        if plane is not None and (table[row] != 1).any():
+            settle.scale(plane, count, rejected, table[row])

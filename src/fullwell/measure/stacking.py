@@ -22,6 +22,7 @@ from fullwell.base.provenance import Record
 from fullwell.cameras import Box
 from fullwell.conductor import Workers
 from fullwell.frames import Frame, Mask, Plane, bit
+from fullwell.kernels.settle import write_mask
 from fullwell.measure.bands import Bands, open_all
 from fullwell.measure.levels import statistics
 from fullwell.measure.rejection import Clip, apply_factors, as_clip, run
@@ -174,6 +175,12 @@ def combine(
             reader.close()
 
 
+def _spare(pixels: int) -> int:
+    """Pixels between the rows of a stack: 256 beyond a multiple of 2048, so that a column's values lie in many sets
+    of the cache. Rows a power of two apart fall into one set, and sorting takes 12 ns a pixel instead of 7.5."""
+    return (256 - pixels) % 2048
+
+
 class _Job:
     """One combination: the inputs, what is to be done with them, and the planes that are filled."""
 
@@ -286,7 +293,7 @@ class _Job:
         n = len(self.readers)
         per_pixel = 4 + 4 + 2 + 2 + 4 + (4 if self.propagate else 0) + (-(-n // 8) if self.keep else 0)
         pixel = n * (2 if self.native else 4) + (4 * n if self.propagate else 0) + (1 if self.masked else 0) + 32
-        lanes = 260 * n * 4 + 260 * 200
+        lanes = 260 * n * 4 + 260 * 200 + 2048 * n * (2 if self.native else 4) * (2 if self.propagate else 1)
         left = self.memory - per_pixel * nx * ny - threads * lanes - FIXED_BYTES
         rows = int(left // (threads * pixel * nx))
         if rows < 1:
@@ -305,7 +312,7 @@ class _Job:
         image, scatter = np.empty((ny, nx), np.float32), np.empty((ny, nx), np.float32)
         propagated = np.full((ny, nx), np.nan, np.float32) if self.propagate else None
         count, rejected = np.empty((ny, nx), np.uint16), np.empty((ny, nx), np.uint16)
-        mask = np.zeros((ny, nx), np.uint32)
+        mask = np.empty((ny, nx), np.uint32)
         kept = np.zeros((-(-n // 8), ny, nx), np.uint8) if self.keep else None
         by_input = np.zeros(n, np.int64)
         lock, local = threading.Lock(), threading.local()
@@ -316,28 +323,27 @@ class _Job:
         def band(y0: int) -> None:
             y1 = min(y0 + rows, ny)
             if not hasattr(local, "stack"):
-                local.stack = np.empty((n, rows, nx), dtype)
-                local.variance = np.empty((n, rows, nx) if self.propagate else (0, 0, 0), np.float32)
-            stack, variance = local.stack[:, : y1 - y0], local.variance[:, : y1 - y0]
-            if y1 - y0 < rows:
-                stack = local.stack.reshape(-1)[: n * (y1 - y0) * nx].reshape(n, y1 - y0, nx)
-                variance = local.variance.reshape(-1)[: stack.size].reshape(-1, y1 - y0, nx)
-            self._load(stack, variance if self.propagate else None, y0, y1)
+                local.stack = np.empty((n, rows * nx + _spare(rows * nx)), dtype)
+                local.variance = np.empty((n, local.stack.shape[1]) if self.propagate else (0, 0), np.float32)
+            stack, variance = local.stack, local.variance
+            self._load(stack, variance, y0, y1)
             own = np.zeros(n, np.int64)
             part = slice(y0, y1)
             number = (y1 - y0) * nx
             bits = None if kept is None else np.zeros((kept.shape[0], 1, number), np.uint8)
             run(
-                stack.reshape(n, number), self.method, self.clip, floor=floor, weights=weights,
+                stack, self.method, self.clip, floor=floor, weights=weights,
                 image=image[part].reshape(-1), scatter=scatter[part].reshape(-1),
                 count=count[part].reshape(-1), rejected=rejected[part].reshape(-1), by_input=own,
-                variance=variance.reshape(n, number) if self.propagate else None,
+                variance=variance if self.propagate else None,
                 propagated=None if propagated is None else propagated[part].reshape(-1), kept_bits=bits,
             )  # fmt: skip
             if kept is not None and bits is not None:
                 kept[:, part] = bits.reshape(kept.shape[0], y1 - y0, nx)
-            self._finish(scatter[part], None if propagated is None else propagated[part], count[part], rejected[part],
-                         mask[part])  # fmt: skip
+            self._finish(
+                scatter[part].reshape(-1), None if propagated is None else propagated[part].reshape(-1),
+                count[part].reshape(-1), rejected[part].reshape(-1), mask[part].reshape(-1),
+            )  # fmt: skip
             with lock:
                 by_input[:] += own
 
@@ -349,20 +355,23 @@ class _Job:
             self.method, self.clip, tuple(self.notes), self.propagate, kept,
         )  # fmt: skip
 
-    def _load(self, stack: NDArray[Any], variance: NDArray[np.float32] | None, y0: int, y1: int) -> None:
-        """Rows of all inputs, scaled, NaN where masked."""
+    def _load(self, stack: NDArray[Any], variance: NDArray[np.float32], y0: int, y1: int) -> None:
+        """Rows of all inputs into the beginning of the rows of `stack`, scaled, NaN where masked."""
+        nx = self.shape[1]
         for i, reader in enumerate(self.readers):
-            reader.image(y0, y1, stack[i])
+            band = stack[i, : (y1 - y0) * nx].reshape(y1 - y0, nx)
+            reader.image(y0, y1, band)
             if self.zeros[i]:
-                stack[i] -= np.float32(self.zeros[i])
+                band -= np.float32(self.zeros[i])
             if self.scales[i] != 1:
-                stack[i] *= np.float32(self.scales[i])
+                band *= np.float32(self.scales[i])
             if reader.has_mask:
-                stack[i][reader.excluded(y0, y1, self.planes)] = np.nan
-            if variance is not None:
-                reader.variance(y0, y1, variance[i])
+                band[reader.excluded(y0, y1, self.planes)] = np.nan
+            if self.propagate:
+                own = variance[i, : (y1 - y0) * nx].reshape(y1 - y0, nx)
+                reader.variance(y0, y1, own)
                 if self.scales[i] != 1:
-                    variance[i] *= np.float32(self.scales[i] ** 2)
+                    own *= np.float32(self.scales[i] ** 2)
 
     def _finish(
         self,
@@ -372,8 +381,7 @@ class _Job:
         rejected: NDArray[np.uint16],
         mask: NDArray[np.uint32],
     ) -> None:
-        """Factors of the variance, and the mask."""
-        if not (self.clip.idle and self.method in ("mean", "clipped")):
-            apply_factors(scatter, propagated, count + rejected, self.method, self.clip)
-            mask[rejected > 0] |= np.uint32(bit("REJECTED"))
-        mask[count == 0] |= np.uint32(bit("NO_DATA"))
+        """Factors of the variance, and the mask; flat planes."""
+        lost = 0 if self.clip.idle and self.method in ("mean", "clipped") else bit("REJECTED")
+        apply_factors(scatter, propagated, count, rejected, self.method, self.clip)
+        write_mask(count, rejected, lost, bit("NO_DATA"), mask)
