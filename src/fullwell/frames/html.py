@@ -1,9 +1,13 @@
-"""A frame in a notebook: thumbnail, what it is, what is masked, what was done. Works without scripts."""
+"""A frame in a notebook: thumbnail, what it is, what is masked, what was done. Works without scripts.
+
+`card` is the form, for frames and for calibration products.
+"""
 
 from __future__ import annotations
 
 import base64
 import io as bytestream
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -11,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 if TYPE_CHECKING:
+    from fullwell.base.provenance import Record
     from fullwell.frames.frame import Frame
 
-__all__ = ["frame_html", "thumbnail"]
+__all__ = ["card", "frame_html", "thumbnail"]
 
 SIDE = 128
 
@@ -44,20 +49,30 @@ def frame_html(frame: Frame) -> str:
         "variance": frame.variance.unit if frame.variance is not None else "none",
         "masked": ", ".join(f"{name} {n}" for name, n in frame.mask.counts().items()) if frame.mask is not None else "",
     }
+    return card(rows, frame.history, frame.image.array)
+
+
+def card(
+    rows: Mapping[str, str], history: Sequence[Record] = (), image: NDArray[np.generic] | None = None, below: str = ""
+) -> str:
+    """A table of names and texts (empty ones are left out), the history to be folded out, a thumbnail of `image`.
+
+    `below` is HTML that follows the table.
+    """
     table = "".join(
         f"<tr><th style='text-align:left'>{escape(k)}</th><td style='text-align:left'>{escape(v)}</td></tr>"
         for k, v in rows.items()
         if v
     )
     done = "".join(
-        f"<li>{escape(r.step)}: {escape(r.state)}{escape(f' ({r.note})') if r.note else ''}</li>" for r in frame.history
+        f"<li>{escape(r.step)}: {escape(r.state)}{escape(f' ({r.note})') if r.note else ''}</li>" for r in history
     )
-    history = (
-        f"<details><summary>history, {len(frame.history)} steps</summary><ol>{done}</ol></details>" if done else ""
-    )
-    picture = base64.b64encode(thumbnail(frame.image.array)).decode()
+    fold = f"<details><summary>history, {len(history)} steps</summary><ol>{done}</ol></details>" if done else ""
+    picture = ""
+    if image is not None:
+        data = base64.b64encode(thumbnail(image)).decode()
+        picture = f"<img alt='thumbnail of the image' src='data:image/png;base64,{data}'>"
     return (
-        "<div style='display:flex;gap:1em;align-items:flex-start'>"
-        f"<img alt='thumbnail of the image' src='data:image/png;base64,{picture}'>"
-        f"<div><table>{table}</table>{history}</div></div>"
+        f"<div style='display:flex;gap:1em;align-items:flex-start'>{picture}"
+        f"<div><table>{table}</table>{below}{fold}</div></div>"
     )

@@ -94,37 +94,10 @@ def _single_noise(frame: Frame) -> Mapping[str, tuple[float, float]]:
 
 
 def own_noise(gain: Gain, frames: Sequence[Frame]) -> Gain:
-    """The gain with the noise of single pixels where an overscan value per row, or per column, was subtracted.
+    """The gain with the noise of single pixels: see `fullwell.measure.with_pixel_noise`."""
+    from fullwell.measure import with_pixel_noise
 
-    The gain itself needs the noise of the frames as they are, which holds the error of that value; the variance of
-    a pixel gets that error from the overscan steps, so that here it must not be counted again.
-    """
-    from fullwell.measure import pair_noise
-
-    pairs = _bias_pairs(frames)
-    rows, columns = (_per_line(frames[0], step) for step in ("overscan_serial", "overscan_parallel"))
-    if not pairs or not (rows or columns):
-        return gain
-    try:
-        own = pair_noise(pairs, centre_rows=rows, centre_columns=columns)
-    except FullwellError:
-        return gain
-    value = np.array([own[name].value for name in gain.amps])
-    error = np.array([own[name].error for name in gain.amps])
-    spread = np.nan_to_num(gain.gain_error)
-    return replace(
-        gain,
-        read_noise=gain.gain * value,
-        read_noise_error=np.hypot(gain.gain * error, value * spread),
-        read_noise_adu=value,
-        id="",
-    )
-
-
-def _per_line(frame: Frame, step: str) -> bool:
-    """Whether an overscan step took one value off each line."""
-    record = frame.last(step)
-    return record is not None and record.state == "done" and "per_row" in str(record.config.get("method"))
+    return with_pixel_noise(gain, _bias_pairs(frames))
 
 
 def _bias_pairs(frames: Sequence[Frame]) -> list[tuple[Frame, Frame]]:
@@ -155,7 +128,7 @@ def gain_of(
     gain = _measured(flats, noise, stated, header, made)
     if gain is not None:
         full = options.saturation
-        return gain if full is None else replace(gain, saturation=np.full(len(names), full), id="")
+        return gain if full is None else replace(gain, saturation=np.full(len(names), full))
     if math.isfinite(header.header_gain):
         made.notes.append(
             f"Gain {header.header_gain:g} e-/adu taken from the header ({header.sources.get('header_gain', 'GAIN')}): "
@@ -193,7 +166,7 @@ def _measured(
                 known = zip(gain.amps, stated / gain.gain, strict=True)
                 used = {n: (v, 0.0) for n, v in known if math.isfinite(v)}
                 gain, points = pair_transfer(pairs, noise=used or None)
-            gain = replace(gain, read_noise=np.full(len(gain.amps), stated), read_noise_adu=stated / gain.gain, id="")
+            gain = replace(gain, read_noise=np.full(len(gain.amps), stated), read_noise_adu=stated / gain.gain)
     except FullwellError as err:
         made.notes.append(f"No gain from the flats: {err.problem}.")
         return None

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import FileError, GeometryError, UnitError
-from fullwell.base.provenance import content_id
 from fullwell.products.base import Product
 
 __all__ = ["Crosstalk"]
@@ -43,6 +42,7 @@ class Crosstalk(Product):
 
     kind: ClassVar[str] = "crosstalk"
     schema: ClassVar[str] = "fullwell/crosstalk"
+    content: ClassVar[tuple[str, ...]] = ("amps", "unit", "coefficients", "valid", "quadratic", "gains")
 
     amps: tuple[str, ...]
     coefficients: NDArray[np.float64]
@@ -55,7 +55,7 @@ class Crosstalk(Product):
     gains: NDArray[np.float64] | None = None
     gain_ratios: NDArray[np.float64] | None = None
 
-    def __post_init__(self) -> None:
+    def _settle(self) -> None:
         n = len(self.amps)
         if self.unit not in ("adu", "electron"):
             raise UnitError(
@@ -80,9 +80,22 @@ class Crosstalk(Product):
             object.__setattr__(self, label, self._checked(label, np.asarray(values, kind), (n, n)))
         gains = np.full(n, np.nan) if self.gains is None else np.asarray(self.gains, np.float64)
         object.__setattr__(self, "gains", self._checked("gains", gains, (n,)))
-        if not self.id:
-            parts = [p for p in (self.coefficients, self.valid, self.quadratic, self.gains) if p is not None]
-            object.__setattr__(self, "id", content_id("crosstalk", self.amps, self.unit, *parts))
+
+    def _parts(self) -> list[Any]:
+        parts = [p for p in (self.coefficients, self.valid, self.quadratic, self.gains) if p is not None]
+        return ["crosstalk", self.amps, self.unit, *parts]
+
+    def facts(self) -> dict[str, str]:
+        """Number of amplifiers and of coefficients in use, the largest of them."""
+        linear, quadratic = self.used()
+        source, target = np.unravel_index(np.argmax(np.abs(linear)), linear.shape)
+        largest = f"{linear[source, target]:.3g}, {self.amps[source]} to {self.amps[target]}"
+        return {
+            "amplifiers": str(len(self.amps)),
+            "coefficients in use": f"{np.count_nonzero(linear)}, per {self.unit}",
+            "largest": largest if linear.any() else "none",
+            "quadratic terms": "none" if quadratic is None else str(np.count_nonzero(quadratic)),
+        }
 
     def _checked(self, label: str, values: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
         if values.shape != shape:

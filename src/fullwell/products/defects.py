@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import FileError
-from fullwell.base.provenance import content_id
 from fullwell.cameras import Box
 from fullwell.products.base import Product
 
@@ -28,13 +28,22 @@ class Defects(Product):
 
     kind: ClassVar[str] = "defects"
     schema: ClassVar[str] = "fullwell/defects"
+    content: ClassVar[tuple[str, ...]] = ("boxes", "codes")
 
     boxes: tuple[Box, ...] = ()
     codes: tuple[str, ...] = ()
 
-    def __post_init__(self) -> None:
-        if not self.id:
-            object.__setattr__(self, "id", content_id("defects", [str(b) for b in self.boxes], self.codes))
+    def _parts(self) -> list[Any]:
+        return ["defects", [str(b) for b in self.boxes], self.codes]
+
+    def facts(self) -> dict[str, str]:
+        """Numbers of boxes and pixels, and of boxes by what they are."""
+        kinds = Counter(self.codes)
+        return {
+            "boxes": str(len(self.boxes)),
+            "pixels": str(sum(box.area for box in self.boxes)),
+            "found as": ", ".join(f"{name} {n}" for name, n in sorted(kinds.items())),
+        }
 
     @classmethod
     def from_mask(cls, bad: NDArray[np.bool_], **more: Any) -> Defects:

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import FileError, GeometryError
-from fullwell.base.provenance import content_id
 from fullwell.cameras import Detector
 from fullwell.products.base import Product
 
@@ -31,6 +30,10 @@ class Gain(Product):
 
     kind: ClassVar[str] = "gain"
     schema: ClassVar[str] = "fullwell/gain"
+    content: ClassVar[tuple[str, ...]] = (
+        *("amps", "gain", "read_noise", "read_noise_adu", "estimator"),
+        *("saturation", "suspect"),
+    )
 
     amps: tuple[str, ...]
     gain: NDArray[np.float64]
@@ -45,7 +48,7 @@ class Gain(Product):
     estimator: str = ""
     range: tuple[float, float] = (float("nan"), float("nan"))
 
-    def __post_init__(self) -> None:
+    def _settle(self) -> None:
         n = len(self.amps)
         for label in ("gain_model_error", "saturation", "suspect", "turnoff"):
             if getattr(self, label) is None:
@@ -60,11 +63,17 @@ class Gain(Product):
         if self.read_noise_adu is None:
             with np.errstate(divide="ignore", invalid="ignore"):
                 object.__setattr__(self, "read_noise_adu", self.read_noise / self.gain)
-        if not self.id:
-            parts: list[Any] = ["gain", self.amps, self.gain, self.read_noise, self.read_noise_adu, self.estimator]
-            levels = [(name, getattr(self, name)) for name in ("saturation", "suspect")]
-            parts += [part for level in levels if np.isfinite(level[1]).any() for part in level]
-            object.__setattr__(self, "id", content_id(*parts))
+
+    def _parts(self) -> list[Any]:
+        parts: list[Any] = ["gain", self.amps, self.gain, self.read_noise, self.read_noise_adu, self.estimator]
+        levels = [(name, getattr(self, name)) for name in ("saturation", "suspect")]
+        return parts + [part for level in levels if np.isfinite(level[1]).any() for part in level]
+
+    def facts(self) -> dict[str, str]:
+        """Number of amplifiers, estimator, signals used."""
+        low, high = self.range
+        used = {"signals used": f"{low:.4g} to {high:.4g} adu"} if np.isfinite([low, high]).all() else {}
+        return {"amplifiers": str(len(self.amps)), "estimator": self.estimator, **used}
 
     @classmethod
     def of_detector(cls, detector: Detector) -> Gain:

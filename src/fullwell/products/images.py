@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import GeometryError
-from fullwell.base.provenance import content_id
 from fullwell.cameras import Box, Detector
+from fullwell.frames import Mask
 from fullwell.products.base import Product
 
 __all__ = ["Bias", "Dark", "Flat", "ImageProduct"]
@@ -31,6 +31,8 @@ class ImageProduct(Product):
     detector : geometry, where known.
     """
 
+    content: ClassVar[tuple[str, ...]] = ("unit", "image", "variance", "mask")
+
     image: NDArray[np.float32]
     variance: NDArray[np.float32] | None = None
     mask: NDArray[np.uint32] | None = None
@@ -40,17 +42,32 @@ class ImageProduct(Product):
     detector: Detector | None = None
     statistics: dict[str, Any] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
-        if self.box is None:
-            object.__setattr__(self, "box", Box.from_shape(self.image.shape))
+    def _settle(self) -> None:
         for label in ("variance", "mask", "count"):
             plane = getattr(self, label)
             if plane is not None and plane.shape != self.image.shape:
                 raise GeometryError(f"the {label} of a {self.kind} has shape {plane.shape}, not {self.image.shape}")
-        if not self.id:
-            parts = [self.kind, self.unit, np.asarray(self.image)]
-            parts += [p for p in (self.variance, self.mask) if p is not None]
-            object.__setattr__(self, "id", content_id(*parts))
+        if self.box is None:
+            object.__setattr__(self, "box", Box.from_shape(self.image.shape))
+
+    def _parts(self) -> list[Any]:
+        planes = [p for p in (self.variance, self.mask) if p is not None]
+        return [self.kind, self.unit, np.asarray(self.image), *planes]
+
+    def facts(self) -> dict[str, str]:
+        """Size, unit, level, and what is masked."""
+        ny, nx = self.image.shape
+
+        def median(plane: NDArray[np.float32]) -> str:
+            finite = plane[np.isfinite(plane)]
+            return f"median {np.median(finite):.4g}" if finite.size else "no finite value"
+
+        masked = {} if self.mask is None else Mask(np.asarray(self.mask, np.uint32)).counts()
+        return {
+            "image": f"{ny} x {nx} {self.image.dtype}, {median(self.image)} {self.unit}".rstrip(),
+            "variance": "none" if self.variance is None else median(self.variance),
+            "masked": ", ".join(f"{name} {n}" for name, n in masked.items()),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)

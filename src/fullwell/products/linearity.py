@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import DataError, FileError, GeometryError
-from fullwell.base.provenance import content_id
 from fullwell.cameras import Box
 from fullwell.products.base import Product
 
@@ -61,6 +60,7 @@ class Linearity(Product):
 
     kind: ClassVar[str] = "linearity"
     schema: ClassVar[str] = "fullwell/linearity"
+    content: ClassVar[tuple[str, ...]] = ("amps", "models", "coefficients", "table")
 
     amps: tuple[str, ...]
     models: tuple[str, ...]
@@ -73,7 +73,7 @@ class Linearity(Product):
     boxes: tuple[Box, ...] = ()
     override: bool = False
 
-    def __post_init__(self) -> None:
+    def _settle(self) -> None:
         n = len(self.amps)
         if len(self.models) != n or len(self.coefficients) != n:
             raise GeometryError(
@@ -90,9 +90,16 @@ class Linearity(Product):
             object.__setattr__(self, label, values)
         for i in range(n):
             self._check(i)
-        if not self.id:
-            parts = [*self.coefficients, *([] if self.table is None else [np.asarray(self.table)])]
-            object.__setattr__(self, "id", content_id("linearity", self.amps, self.models, *parts))
+
+    def _parts(self) -> list[Any]:
+        table = [] if self.table is None else [np.asarray(self.table)]
+        return ["linearity", self.amps, self.models, *self.coefficients, *table]
+
+    def facts(self) -> dict[str, str]:
+        """Number of amplifiers, models, amplifiers that cannot be corrected."""
+        lost = [name for i, name in enumerate(self.amps) if not self.finite(i)]
+        more = {"without coefficients": ", ".join(lost)} if lost else {}
+        return {"amplifiers": str(len(self.amps)), "models": ", ".join(sorted(set(self.models))), **more}
 
     @classmethod
     def same(cls, amps: Sequence[str], model: str, coefficients: Sequence[float], **more: Any) -> Linearity:
