@@ -178,3 +178,18 @@ def fits_wcs() -> Any:
     wcs = WCS(naxis=2)
     wcs.wcs.ctype, wcs.wcs.crval, wcs.wcs.crpix = ["RA---TAN", "DEC--TAN"], [10.0, 20.0], [3.0, 4.0]
     return wcs
+
+
+def test_tables_that_shrink_leave_nothing_behind(tmp_path: Path) -> None:
+    """The file is preallocated for what was expected; it ends where the last HDU does."""
+    given = frame(components={})
+    final = plain_hdus(replace(given, history=()))
+    with MappedWriter(tmp_path / "a.fits", plain_hdus(given)) as writer:
+        for hdu in final:
+            if hdu.shape is not None:
+                writer.write_tile(hdu.name, 0, np.zeros(hdu.shape, np.uint32), 0)
+        writer.commit(final)
+    with fits.open(tmp_path / "a.fits", checksum=True) as hdus:
+        assert [h.name for h in hdus] == ["PRIMARY", "IMAGE", "MASK", "VARIANCE", "FULLWELL"]
+        end = hdus[-1].fileinfo()
+    assert (tmp_path / "a.fits").stat().st_size == end["datLoc"] + end["datSpan"]

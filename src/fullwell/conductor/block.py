@@ -84,14 +84,19 @@ class Buffers:
 
     def __init__(self) -> None:
         self._store: dict[str, NDArray[Any]] = {}
+        self._views: dict[tuple[str, tuple[int, int], Any], NDArray[Any]] = {}
 
     def get(self, name: str, shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
         """A C-contiguous array of `shape`; its values are whatever was there before."""
-        size = shape[0] * shape[1]
-        have = self._store.get(name)
-        if have is None or have.size < size or have.dtype != dtype:
-            have = self._store[name] = np.empty(max(size, 1), dtype)
-        return have[:size].reshape(shape)
+        view = self._views.get((name, shape, dtype))
+        if view is None:
+            size = shape[0] * shape[1]
+            have = self._store.get(name)
+            if have is None or have.size < size or have.dtype != dtype:
+                have = self._store[name] = np.empty(max(size, 1), dtype)
+                self._views = {key: kept for key, kept in self._views.items() if key[0] != name}
+            view = self._views[name, shape, dtype] = have[:size].reshape(shape)
+        return view
 
 
 class Block:

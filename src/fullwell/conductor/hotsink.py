@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -104,38 +104,43 @@ class HotSink:
             ) from None
         self.writer = writer
         self.columns = detector.box.width
-        self._steps: dict[tuple[int, int], tuple[I8, I8]] = {}
+        self._steps: dict[tuple[int, int], I8] = {}
 
-    def _places(self, number: int, n: int) -> tuple[I8, I8]:
-        """Offsets and row steps of the amplifiers of a band in a tile of `n` rows."""
+    def _places(self, number: int, n: int) -> I8:
+        """Where the amplifiers of a band go in a tile of `n` rows, as `transfer.store_swapped` takes it."""
         have = self._steps.get((number, n))
         if have is None:
             band, nx = self.bands[number], self.columns
             offset = band.column + (n - 1) * nx if band.down else band.column
-            have = offset, np.full(offset.size, -nx if band.down else nx, np.int64)
+            row_step = np.full(offset.size, -nx if band.down else nx)
+            have = np.stack([band.start, band.width, offset, row_step, band.step], 1).astype(np.int64)
             self._steps[number, n] = have
         return have
 
     def store(self, block: Block) -> None:
         """Swap, sum and write one finished block; safe from any thread."""
-        planes: dict[str, NDArray] = {"IMAGE": block.image}
+        planes: dict[str, NDArray[Any]] = {"IMAGE": block.image}
         planes.update({f"VAR_{name.upper()}": part for name, part in block.components.items()})
         if "MASK" in self.writer:
             planes["MASK"] = block.start_mask()
         if "VARIANCE" in self.writer:
             planes["VARIANCE"] = block.start_variance()
         row = block.r0 - block.layout.data_rows[0]
+        tiles = self._tiles(block, row)
         for name, array in planes.items():
-            if name not in self.writer:
-                continue
-            words = array.view(np.uint32)
-            for number, band in enumerate(self.bands):
-                n = min(block.n, band.height - row)
-                if n <= 0:
-                    continue
+            if name in self.writer:
+                words = array.view(np.uint32)
+                for n, places, tile, at in tiles:
+                    total = transfer.store_swapped(words if n == block.n else words[:n], places, tile)
+                    self.writer.write_tile(name, at, tile, total)
+
+    def _tiles(self, block: Block, row: int) -> list[tuple[int, I8, NDArray[np.uint32], int]]:
+        """Of each band with rows from `row` on: how many, places of its amplifiers, its tile, the tile's image row."""
+        out = []
+        for number, band in enumerate(self.bands):
+            n = min(block.n, band.height - row)
+            if n > 0:
                 tile = block.buffers.get("tile", (n, self.columns), np.uint32)
-                offset, row_step = self._places(number, n)
-                total = transfer.store_swapped(
-                    words[:n], band.start, band.width, offset, row_step, band.step, tile.reshape(-1)
-                )
-                self.writer.write_tile(name, band.y0 + (band.height - row - n if band.down else row), tile, total)
+                at = band.y0 + (band.height - row - n if band.down else row)
+                out.append((n, self._places(number, n), tile, at))
+        return out

@@ -76,7 +76,8 @@ def by_amplifier(given: SerialLevels, cfg: SerialOverscanConfig) -> dict[str, An
         good = given.used[rows, a] > 0
         free = float(np.sum(given.used[rows, a][good] - lost_per_row))
         out["level"][name] = float(np.median(level))
-        out["slope"][name] = float(np.polyfit(rows - rows.mean(), level, 1)[0]) if rows.size > 2 else 0.0
+        place = rows - rows.mean()
+        out["slope"][name] = float(place @ (level - level.mean()) / (place @ place)) if rows.size > 2 else 0.0
         square = float(np.sum(given.square[rows, a][good], dtype=np.float64))
         out["noise"][name] = math.sqrt(square / factor / free) if free > 0 else math.nan
         out["filled_rows"][name] = int(given.filled[rows, a].sum())

@@ -37,10 +37,11 @@ def find_end(buffer: Any, start: int) -> int:
 
 def _number(text: str) -> Any:
     """An integer, a float or the text itself."""
-    try:
-        return int(text)
-    except ValueError:
-        pass
+    if "." not in text:
+        try:
+            return int(text)
+        except ValueError:
+            pass
     try:
         return float(text.replace("D", "E").replace("d", "e"))
     except ValueError:

@@ -210,7 +210,7 @@ class PlainHdu:
 
     @classmethod
     def table(cls, name: str, columns: Mapping[str, Sequence[str]]) -> PlainHdu:
-        """A binary table of text columns, ASCII, each as wide as its longest text; spaces at the end of a text are none."""
+        """A binary table of columns of ASCII text, each as wide as its longest; spaces at the end are left out."""
         widths = [max(map(len, column), default=1) or 1 for column in columns.values()]
         held = [[text.rstrip(" ").encode("ascii") for text in column] for column in columns.values()]
         rows = [b"".join(t.ljust(w, b"\0") for t, w in zip(r, widths, strict=True)) for r in zip(*held, strict=True)]

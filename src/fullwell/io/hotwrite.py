@@ -26,9 +26,6 @@ from fullwell.io.headertext import BLOCK, PlainHdu
 
 __all__ = ["MappedWriter", "blank_plane"]
 
-_SPARE = 16 * BLOCK
-"""Bytes set aside behind the planes for the small HDUs that follow them."""
-
 
 def blank_plane(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
     """A plane of `shape` that takes no memory: stands in for pixels that a `MappedWriter` will be given."""
@@ -87,13 +84,13 @@ class MappedWriter:
         self._lock = threading.Lock()
         if not overwrite and self.path.exists():
             raise atomic.write_error(FileExistsError(errno.EEXIST, "the file exists"), path)
-        self._planes, size = self._layout(template)
+        self._planes, self._size = self._layout(template)
         self._temporary = atomic._temporary(self.path)
         self._file = -1
         self._done = False
         try:
             self._file = os.open(self._temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            os.posix_fallocate(self._file, 0, size + _SPARE)
+            os.posix_fallocate(self._file, 0, self._size)
         except OSError as error:
             self.abort()
             raise atomic.write_error(error, self.path) from error
@@ -120,13 +117,17 @@ class MappedWriter:
     def write_tile(self, name: str, row: int, stored: NDArray[np.uint32], total: int) -> None:
         """Put `stored` (n, nx), big-endian words, at rows ``row …`` of plane `name`; each row exactly once.
 
-        `total` is the plain sum of the words as numbers (`kernels.transfer.store_swapped` returns it).
+        `stored` is contiguous; `total` is the plain sum of the words as numbers, as `kernels.transfer.store_swapped`
+        returns it.
         """
         plane = self._planes[name]
         if stored.shape[1] != plane.shape[1] or row < 0 or row + stored.shape[0] > plane.shape[0]:
             raise UsageError(f"a tile {stored.shape} at row {row} does not lie in plane {name} {plane.shape}")
+        at = plane.data + row * plane.shape[1] * 4
         try:
-            _put(self._file, memoryview(stored.data).cast("B"), plane.data + row * plane.shape[1] * 4)
+            done = os.pwrite(self._file, stored, at)
+            if done < stored.nbytes:
+                _put(self._file, memoryview(stored).cast("B")[done:], at + done)
         except OSError as error:
             raise atomic.write_error(error, self.path) from error
         with self._lock:
@@ -184,7 +185,8 @@ class MappedWriter:
             _put(self._file, memoryview(block), offset)
         for plane in self._planes.values():
             _put(self._file, memoryview(bytes(plane.end - plane.data - plane.size)), plane.data + plane.size)
-        os.ftruncate(self._file, at)
+        if at < self._size:
+            os.ftruncate(self._file, at)
 
     def _move(self, moves: list[tuple[int, _Plane]], size: int) -> None:
         """Headers outgrew their room (a long history): read the planes that must move, then write them."""
