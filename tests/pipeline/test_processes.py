@@ -201,7 +201,7 @@ def test_workers_that_cannot_start_are_an_error(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("fullwell.pipeline.executors.processes._START", "raise SystemExit(3)")
     executor = Processes(1, SETUP)
     executor.submit(plan.jobs)
-    with pytest.raises(WorkerError, match="end when they start .exit status 3"):
+    with pytest.raises(WorkerError, match=r"end when they start .exit status 3"):
         while True:
             list(executor.events(1.0))
     executor.close()

@@ -97,15 +97,23 @@ class Dask:
         """A cluster of this machine, which only this machine can reach."""
         self._scratch = tempfile.mkdtemp(prefix="fullwell-dask-")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._cluster = distributed.LocalCluster(
-            n_workers=workers or cores,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            local_directory=self._scratch,
-            silence_logs=logging.CRITICAL,
-        )
+        try:
+            self._cluster = distributed.LocalCluster(
+                n_workers=workers or cores,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                dashboard_address="127.0.0.1:0",
+                local_directory=self._scratch,
+                silence_logs=logging.CRITICAL,
+            )
+        except (RuntimeError, OSError) as err:
+            self.close()
+            raise WorkerError(
+                f"a Dask cluster cannot be started here: {err}",
+                remedy="in a script, call it below 'if __name__ == \"__main__\":'; or use the executor processes",
+                code="FW703",
+            ) from err
 
     def _connect(self, distributed: Any, wait: float) -> None:
         try:
