@@ -14,7 +14,7 @@ from typing import IO, Any
 
 from fullwell.io.cards import BLOCK, parse
 
-__all__ = ["KEY", "embedded_id", "same_id"]
+__all__ = ["KEY", "embedded_id", "embedded_keys", "same_id"]
 
 KEY = "LSST BUTLER ID"
 _TEXT = re.compile(rf"{KEY}['\"]?\s*[:,]\s*['\"]?([0-9A-Za-z-]+)")
@@ -47,6 +47,29 @@ def embedded_id(path: str | os.PathLike[str]) -> str:
     return ""
 
 
+def embedded_keys(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """What the first header of a FITS file, the metadata of an ECSV table or the top level of a JSON file say.
+
+    Where the primary HDU has no data and no id, the keywords of the first extension come on top.
+    A file of another kind says nothing.
+
+    Raises
+    ------
+    OSError
+        the file is not there or cannot be read.
+    """
+    name = os.fspath(path)
+    with gzip.open(name) if name.endswith(".gz") else open(name, "rb") as stream:
+        start = stream.read(BLOCK)
+        if start.startswith(b"SIMPLE"):
+            return _headers(stream, start)
+        if start.startswith(b"# %ECSV"):
+            return _meta(_comments(stream, start))
+        if start.lstrip().startswith(b"{"):
+            return _top(start + stream.read(_LARGEST_JSON))
+    return {}
+
+
 def _header(stream: IO[bytes], start: bytes) -> dict[str, Any]:
     """Keywords of the header that begins with the block `start`; the stream is left behind it."""
     raw = start
@@ -58,28 +81,52 @@ def _header(stream: IO[bytes], start: bytes) -> dict[str, Any]:
     return parse(raw)[0]
 
 
-def _of_fits(stream: IO[bytes], start: bytes) -> str:
-    """From the primary header, or that of the first extension where the primary HDU has no data."""
+def _headers(stream: IO[bytes], start: bytes) -> dict[str, Any]:
+    """The primary header, and that of the first extension where the primary HDU has neither data nor id."""
     header = _header(stream, start)
     if KEY not in header and header.get("NAXIS") == 0:
-        header = _header(stream, stream.read(BLOCK))
-    return str(header.get(KEY, ""))
+        header = {**header, **_header(stream, stream.read(BLOCK))}
+    return header
 
 
-def _of_table(stream: IO[bytes], start: bytes) -> str:
-    """From the comment lines at the top of an ECSV table."""
+def _of_fits(stream: IO[bytes], start: bytes) -> str:
+    return str(_headers(stream, start).get(KEY, ""))
+
+
+def _comments(stream: IO[bytes], start: bytes) -> str:
+    """The comment lines at the top of an ECSV table."""
     text = start
     while len(start) == BLOCK and not re.search(rb"\n[^#]", text):
         start = stream.read(BLOCK)
         text += start
-    head = re.split(rb"\n(?!#)", text)[0].decode("utf-8", "replace")
-    match = _TEXT.search(head)
+    return re.split(rb"\n(?!#)", text)[0].decode("utf-8", "replace")
+
+
+def _of_table(stream: IO[bytes], start: bytes) -> str:
+    match = _TEXT.search(_comments(stream, start))
     return match.group(1) if match else ""
 
 
+def _meta(head: str) -> dict[str, Any]:
+    """Key and value of the metadata of an ECSV table; nothing where they cannot be read."""
+    from astropy.io.misc import yaml
+    from yaml import YAMLError
+
+    lines = [line[2:] for line in head.splitlines()[2:]]
+    try:
+        meta = yaml.load("\n".join(lines)).get("meta", {})
+        return {str(k): v for k, v in dict(meta).items()}
+    except (YAMLError, AttributeError, TypeError, ValueError):
+        return {}
+
+
 def _of_json(text: bytes) -> str:
+    return str(_top(text).get(KEY, ""))
+
+
+def _top(text: bytes) -> dict[str, Any]:
     try:
         values = json.loads(text)
     except ValueError:
-        return ""
-    return str(values.get(KEY, ""))
+        return {}
+    return dict(values) if isinstance(values, dict) else {}
