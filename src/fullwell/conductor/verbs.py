@@ -46,7 +46,8 @@ def make_verb(step: Step, name: Literal["remove", "add"]) -> Callable[..., Frame
         f"{'Take out' if name == 'remove' else 'Put in'} the effect '{step.name}'; the frame given is not changed.\n\n"
         f"Parameters\n----------\nframe : {step.area} frame, unit {step.unit}.\n"
         f"product : {step.needs or 'none'}.\nconfig : {step.config.__name__}, or its fields by name.\n\n"
-        "Returns\n-------\nFrame with its own planes and one more record in its history.\n\n"
+        "Returns\n-------\nFrame with its own planes and one more record in its history. Variance of the step\n"
+        "is in its variance plane, made where there was none; the step 'variance' adds noise and light.\n\n"
         "Raises\n------\nUnitError, MissingProduct, GeometryError.\n"
     )
     return verb
@@ -224,6 +225,7 @@ def run_single(step: Step, name: Literal["remove", "add"], frame: Frame, product
         block = Block(exposure, whole.layout, r0, min(r0 + BLOCK_ROWS * 4, whole.last), buffers)
         whole.load(block)
         function(block, given, cfg)
+        block.settle_rows()
         unit, has_variance = block.unit, block.has_variance
         whole.store(block)
     numbers = step.finish(exposure, given, cfg) if step.finish is not None and name == "remove" else {}
