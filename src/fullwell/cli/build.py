@@ -78,7 +78,7 @@ def _build(door: Door, files: list[Path], output: Path, recipe: str, make: Calla
     from fullwell import io
     from fullwell.base.progress import progress
     from fullwell.conductor import Digests, Workers
-    from fullwell.journeys.spool import Spool
+    from fullwell.pipeline.spool import Spool
     from fullwell.reduction import isr
 
     apart(output, files)

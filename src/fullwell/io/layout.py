@@ -170,7 +170,7 @@ def _primary(frame: Frame, header: Mapping[str, Any]) -> tuple[str, str]:
     values["LSST ISR UNITS"] = frame.unit
     for record in frame.history:
         for role, ident in record.inputs.items():
-            values[f"LSST CALIB UUID {role.upper()}"] = ident
+            values.setdefault(f"LSST CALIB UUID {role.upper()}", ident)
     cards, texts = cards_of(values, frame.comments)
     before = [line for line in str(header.get("HISTORY", "")).split("\n") if line]
     lines = [*before, *(MARK + record_line(r) for r in frame.history)]
@@ -264,7 +264,7 @@ def plain_hdus(frame: Frame) -> list[PlainHdu]:
 
 
 def mask_of(array: NDArray[Any], header: Mapping[str, Any], where: str) -> Mask:
-    """A mask plane whose bits are those that the file's own ``MP_`` keys name.
+    """A mask plane whose bits are those that the file's own keys name: ``MP_<NAME>`` = bit, or ``MSKN<bit>`` = name.
 
     Raises
     ------
@@ -273,11 +273,13 @@ def mask_of(array: NDArray[Any], header: Mapping[str, Any], where: str) -> Mask:
     """
     schema: dict[str, int] = {}
     for key, value in header.items():
-        if not key.startswith("MP_"):
+        newer = re.fullmatch(r"MSKN(\d{4})", key)
+        if not key.startswith("MP_") and newer is None:
             continue
-        if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 31 or value in schema.values():
-            raise HeaderError(f"the bit number of mask plane {key[3:]} cannot be {value!r}", where=f"{where}, {key}")
-        schema[key[3:]] = value
+        name, bit = (str(value), int(newer.group(1))) if newer else (key[3:], value)
+        if isinstance(bit, bool) or not isinstance(bit, int) or not 0 <= bit <= 31 or bit in schema.values():
+            raise HeaderError(f"the bit number of mask plane {name} cannot be {bit!r}", where=f"{where}, {key}")
+        schema[name] = bit
     bits = array.astype(np.int64, copy=False) & 0xFFFFFFFF if array.dtype.itemsize == 8 else array
     if bits.dtype == np.int32:
         return Mask(bits.view(np.uint32), schema=schema or None)

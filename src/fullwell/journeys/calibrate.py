@@ -25,7 +25,7 @@ from fullwell.conductor import Digests, Workers
 from fullwell.frames import Frame
 from fullwell.journeys.gains import as_cold, by_temperature, gain_of, noise_of, own_noise
 from fullwell.journeys.night import Item, Night, ReduceOptions, Setup
-from fullwell.journeys.spool import Spool
+from fullwell.pipeline.spool import Spool
 from fullwell.products import Bias, Dark, Defects, Flat, Gain, Product
 from fullwell.reduction import cut_out, isr, match
 

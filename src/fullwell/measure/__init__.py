@@ -6,6 +6,7 @@ from fullwell.measure.levels import Statistics, amplifier_statistics, clip_facto
 from fullwell.measure.masters import build_bias, build_dark, build_flat
 from fullwell.measure.pairing import match_pairs
 from fullwell.measure.pairs import Noise, pair_gain, pair_noise, pair_transfer
+from fullwell.measure.pixelnoise import with_pixel_noise
 from fullwell.measure.rejection import Clip
 from fullwell.measure.stacking import Combined, combine
 
@@ -29,4 +30,5 @@ __all__ = [
     "pair_noise",
     "pair_transfer",
     "statistics",
+    "with_pixel_noise",
 ]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from fullwell.repo.repository import Repository
 
-__all__ = ["Entry", "certify", "decertify", "enter_files", "prepend", "span", "validity"]
+__all__ = ["Entry", "certify", "certify_from", "decertify", "enter_files", "prepend", "span", "validity"]
 
 
 @dataclass(frozen=True)
@@ -231,3 +231,43 @@ def new_run(repo: Repository, instrument: str, stamp: str) -> str:
     if name not in set(repo.butler.collections.query("*")):
         repo.butler.collections.register(name)
     return name
+
+
+def certify_from(repo: Repository, ref: DatasetRef, begin: str = "", end: str = "", *, setup: str = "") -> None:
+    """Make a calibration valid from `begin` until `end`, or until the next one that is certified.
+
+    An older one ends where this one begins; of two with the same begin this one takes the place. So calibrations that
+    are made night after night follow one another without gaps.
+
+    Parameters
+    ----------
+    begin, end : ISO times [TAI], "" is open.
+
+    Raises
+    ------
+    UsageError
+        `begin` or `end` is no time.
+    """
+    from lsst.daf.butler import CollectionType, Timespan
+
+    name = calib_collection(str(ref.dataId["instrument"]), setup)
+    registry = repo.butler.registry
+    when = span(begin or None, end or None)
+    with speaking(str(repo.path)), repo.butler.transaction():
+        if name not in set(repo.butler.collections.query("*")):
+            repo.butler.collections.register(name, CollectionType.CALIBRATION)
+        same = [a for a in registry.queryDatasetAssociations(ref.datasetType, name) if a.ref.dataId == ref.dataId]
+        if any(one.ref.id == ref.id for one in same):
+            return
+        spans: list[Any] = [one.timespan for one in same if one.timespan is not None]
+        if not end:
+            later = [one.begin for one in spans if _after(one.begin, when.begin)]
+            when = Timespan(when.begin, min(later)) if later else when
+        if any(one.overlaps(when) for one in spans):
+            registry.decertify(name, ref.datasetType, when, dataIds=[ref.dataId])
+        registry.certify(name, [ref], when)
+
+
+def _after(begin: Any, other: Any) -> bool:
+    """Whether a validity begins after another; an open begin (None) is before all."""
+    return begin is not None and (other is None or begin > other)

@@ -1,0 +1,408 @@
+"""The plan of a run: which jobs, on which inputs, and why; what is there already, what is stale, what is missing.
+
+The id of an output follows from what it is made of: the task, the ids of its inputs, the settings and the version of
+the program. So a dataset is up to date where the repository knows the id that the plan expects.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid5
+
+from fullwell.base.provenance import content_id
+from fullwell.pipeline.jobs import Input, Job, Output
+from fullwell.pipeline.recipes import Recipe, TaskSpec
+from fullwell.repo.layout import DATASETS, file_path, gen_run, user_chain
+
+if TYPE_CHECKING:
+    from fullwell.repo.bulk import RawRow, Shelf
+    from fullwell.repo.repository import Repository
+
+__all__ = ["Plan", "PlannedJob", "expected_id", "make_plan"]
+
+NAMESPACE = UUID("6b1d2c1e-6f0b-5a57-9a39-3f1c2f6f7b11")
+UNDATED = 19700101
+"""Day of exposures without a date."""
+
+_SCALES = ("memory",)
+"""Settings that change how, not what, is computed."""
+
+
+def expected_id(
+    task: str,
+    dataset: str,
+    data_id: Mapping[str, Any],
+    inputs: Iterable[Input],
+    config: Mapping[str, Any],
+    version: str,
+) -> str:
+    """The id of a dataset that is made in this way; the same at every site."""
+    made_of = sorted((i.role, i.id) for i in inputs)
+    return str(uuid5(NAMESPACE, content_id(task, dataset, dict(data_id), made_of, dict(config), version)))
+
+
+@dataclass(frozen=True)
+class PlannedJob:
+    """A job of a plan.
+
+    Parameters
+    ----------
+    job : what would be done. state : "new", "stale" (made of something else than it would be now), "exists", "missing"
+        (an input is not there). reason : why, for people. after : ids of jobs whose outputs it reads.
+    begin : from when its output is valid, where it is a calibration (ISO, TAI).
+    """
+
+    job: Job
+    state: str
+    reason: str = ""
+    after: tuple[str, ...] = ()
+    begin: str = ""
+
+    @property
+    def runs(self) -> bool:
+        """Whether there is something to do."""
+        return self.state in ("new", "stale")
+
+
+@dataclass
+class Plan:
+    """What a run would do.
+
+    Parameters
+    ----------
+    recipe, instrument, where : what was asked for. stamp : of the run. jobs : in the order of the recipe.
+    notes : sentences for people about what is not done.
+    """
+
+    recipe: str
+    instrument: str
+    where: str
+    stamp: str
+    version: str
+    runs: Mapping[str, str]
+    jobs: list[PlannedJob] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def to_run(self) -> list[PlannedJob]:
+        """Jobs to be done."""
+        return [j for j in self.jobs if j.runs]
+
+    @property
+    def missing(self) -> list[PlannedJob]:
+        """Jobs that cannot be done because an input is not there."""
+        return [j for j in self.jobs if j.state == "missing"]
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """(task, state) -> number of jobs."""
+        return dict(Counter((j.job.task, j.state) for j in self.jobs))
+
+    def header(self) -> dict[str, Any]:
+        """What is kept with the jobs so that the run can be resumed, JSON types only."""
+        return {
+            "recipe": self.recipe,
+            "instrument": self.instrument,
+            "where": self.where,
+            "stamp": self.stamp,
+            "fullwell": self.version,
+            "runs": dict(self.runs),
+            "begins": {j.job.id: j.begin for j in self.to_run if j.begin},
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """The plan as JSON types."""
+        return {
+            **{k: v for k, v in self.header().items() if k != "begins"},
+            "notes": self.notes,
+            "jobs": [
+                {
+                    "id": j.job.id,
+                    "task": j.job.task,
+                    "data_id": dict(j.job.outputs[0].data_id),
+                    "state": j.state,
+                    "reason": j.reason,
+                    "inputs": dict(Counter(i.role for i in j.job.inputs)),
+                }
+                for j in self.jobs
+            ],
+        }
+
+
+class _Planner:
+    """State of the making of one plan."""
+
+    def __init__(
+        self, repo: Repository, recipe: Recipe, instrument: str, where: str, stamp: str, user: str, setup: str
+    ) -> None:
+        from fullwell import __version__
+        from fullwell.repo.bulk import shelf
+
+        self.repo, self.recipe, self.instrument, self.where = repo, recipe, instrument, where
+        self.setup = setup
+        self.version = __version__
+        made = [t.output for t in recipe.tasks]
+        runs = {o: gen_run(instrument, stamp) for o in made if o in DATASETS and DATASETS[o].calibration}
+        runs |= {o: f"{user_chain(user, recipe.name)}/{stamp}" for o in made if o not in runs}
+        self.chain = user_chain(user, recipe.name)
+        self.plan = Plan(recipe.name, instrument, where, stamp, __version__, runs)
+        kinds = {k for t in recipe.tasks for k in (*t.needs, *t.takes)} | {t.output for t in recipe.tasks}
+        self.shelf: Shelf = shelf(repo, instrument, sorted(k for k in kinds if DATASETS[k].calibration), setup)
+        self.made: dict[tuple[str, int, str], PlannedJob] = {}
+        self.root = repo.root
+        self.full = _full(instrument)
+        self.days: dict[str, str] = {}
+
+    def rows(self, spec: TaskSpec) -> list[RawRow]:
+        """The raw frames that a task may read."""
+        from fullwell.repo.bulk import raws
+
+        both = " AND ".join(f"({w})" for w in (self.where, spec.where) if w)
+        if both not in self._cache:
+            self._cache[both] = raws(self.repo, self.instrument, both)
+        return self._cache[both]
+
+    _cache: dict[str, list[RawRow]]
+
+    def make(self) -> Plan:
+        """All jobs of all tasks."""
+        self._cache = {}
+        drafts: list[tuple[TaskSpec, PlannedJob]] = []
+        for spec in self.recipe.tasks:
+            rows = self.rows(spec) if spec.raws else []
+            some = self._by_exposure(spec, rows) if spec.by_exposure else self._by_detector(spec, rows)
+            for draft in some:
+                out = draft.job.outputs[0]
+                key = (spec.output, int(out.data_id["detector"]), str(out.data_id.get("physical_filter", "")))
+                if not spec.by_exposure:
+                    self.made[key] = draft
+                drafts.append((spec, draft))
+        self.plan.jobs = self._judged(drafts)
+        return self.plan
+
+    def _by_exposure(self, spec: TaskSpec, rows: Sequence[RawRow]) -> Iterable[PlannedJob]:
+        (role, kind), *_ = spec.raws.items()
+        for row in rows:
+            if row.kind == kind:
+                data_id = {"instrument": row.instrument, "detector": row.detector, "exposure": row.exposure}
+                yield self._job(spec, data_id, [_raw(role, row)], [row])
+
+    def _by_detector(self, spec: TaskSpec, rows: Sequence[RawRow]) -> Iterable[PlannedJob]:
+        filtered = "physical_filter" in DATASETS[spec.output].dimensions
+        groups: dict[tuple[int, str], dict[str, list[RawRow]]] = defaultdict(lambda: defaultdict(list))
+        for row in rows:
+            for role, kind in spec.raws.items():
+                if row.kind == kind:
+                    groups[row.detector, row.physical_filter if filtered else ""][role].append(row)
+        if not spec.raws:
+            groups.update({(d, ""): {} for _, d, _ in self.made})  # type: ignore[dict-item]
+        for (detector, optics), found in sorted(groups.items()):
+            few = [r for r, n in spec.fewest.items() if len(found.get(r, ())) < n]
+            label = f"{spec.output} of detector {detector}" + (f", filter {optics}" if optics else "")
+            if few:
+                have = len(found.get(few[0], ()))
+                self.plan.notes.append(
+                    f"no {label}: it takes {spec.fewest[few[0]]} {spec.raws[few[0]]} frames, there are {have}"
+                )
+                continue
+            data_id: dict[str, Any] = {"instrument": self.instrument, "detector": detector}
+            if filtered:
+                data_id["physical_filter"] = optics
+            every = [(role, row) for role in spec.raws for row in found[role]]
+            yield self._job(spec, data_id, [_raw(role, row) for role, row in every], [row for _, row in every])
+
+    def _job(self, spec: TaskSpec, data_id: dict[str, Any], inputs: list[Input], rows: Sequence[RawRow]) -> PlannedJob:
+        """One job with its calibrations; "missing" where one that it needs is not there."""
+        absent, after, told = [], [], {}
+        optics = str(data_id.get("physical_filter") or (rows[0].physical_filter if rows and spec.by_exposure else ""))
+        when = rows[0].timespan if rows else None
+        for kind in (*spec.needs, *spec.takes):
+            found = self._calibrations(kind, int(data_id["detector"]), optics, when, spec)
+            if not found and kind in spec.needs:
+                absent.append(f"no {kind}: {self.shelf.near(kind, int(data_id['detector']), optics)}")
+            for one, run, maker in found:
+                inputs.append(one)
+                told[one.id] = {"run": run}
+                if maker is not None:
+                    after.append(maker)
+        config = {**spec.config, **({"full": True} if self.full else {})}
+        kept = {k: v for k, v in config.items() if k not in _SCALES}
+        ident = expected_id(spec.task, spec.output, data_id, inputs, kept, self.version)
+        run = self.plan.runs[spec.output]
+        place = {**data_id, **({"day_obs": rows[0].day_obs} if spec.by_exposure else {})}
+        output = Output(spec.output, ident, str(self.root / file_path(spec.output, run, place)), data_id)
+        context = {"recipe": self.recipe.name, "run": run, "version": self.version, "config": content_id(kept),
+                   "inputs": told}  # fmt: skip
+        job = Job(ident, spec.task, tuple(inputs), (output,), config, context, f"{data_id['detector']}/{optics}")
+        begin = "" if spec.by_exposure else _day_begin(rows) if rows else self._inherited(after)
+        self.days[ident] = begin
+        state, reason = ("missing", "; ".join(absent)) if absent else ("new", "")
+        return PlannedJob(job, state, reason, tuple(after), begin if DATASETS[spec.output].calibration else "")
+
+    def _inherited(self, after: Sequence[str]) -> str:
+        """A product of products is valid from when the last of them is."""
+        return max((self.days[a] for a in after if self.days.get(a)), default="")
+
+    def _calibrations(
+        self, kind: str, detector: int, optics: str, when: Any, spec: TaskSpec
+    ) -> list[tuple[Input, str, str | None]]:
+        """(input, its run, the job that makes it) of a kind: made in this plan, or certified; of defects' flats all."""
+        keys = [(kind, detector, optics if kind == "flat" else "")]
+        if kind == "flat" and not optics:
+            keys = sorted(k for k in self.made if k[:2] == (kind, detector))
+        out: list[tuple[Input, str, str | None]] = []
+        for key in keys:
+            planned = self.made.get(key)
+            if planned is not None and planned.state != "missing":
+                made = planned.job.outputs[0]
+                role = kind if len(keys) == 1 else f"{kind} {key[2]}"
+                out.append((Input(role, made.id, made.path, kind), str(planned.job.context["run"]), planned.job.id))
+        if not out and when is not None:
+            found = self.shelf.pick(kind, detector, optics, when)
+            if found is not None:
+                out.append((Input(kind, found.id, str(found.path), kind), found.run, None))
+        return out
+
+    def _judged(self, drafts: Sequence[tuple[TaskSpec, PlannedJob]]) -> list[PlannedJob]:
+        """Which jobs have been done already, which have been done otherwise."""
+        from fullwell.repo.bulk import existing, known_refs, places
+
+        refs = known_refs(self.repo, [UUID(d.job.id) for _, d in drafts])
+        files = {str(i): p for i, p in places(self.repo, refs).items()}
+        found: dict[str, Any] = {}
+        out: list[PlannedJob] = []
+        moved: dict[str, str] = {}
+        for spec, draft in drafts:
+            job = draft.job
+            path = files.get(job.id)
+            if path is not None:
+                moved[job.id] = str(path)
+            job = _relocated(job, moved)
+            if draft.state == "missing":
+                out.append(_with(draft, job, "missing", draft.reason))
+            elif path is not None and path.exists():
+                out.append(_with(draft, job, "exists", "made of the same inputs, settings and version"))
+            elif path is not None:
+                out.append(_with(draft, job, "new", f"its file is gone: {path}"))
+            else:
+                if spec.output not in found:
+                    found[spec.output] = existing(self.repo, spec.output, self.chain) if spec.by_exposure else {}
+                out.append(_with(draft, job, *self._age(spec, job, found[spec.output])))
+        return out
+
+    def _age(self, spec: TaskSpec, job: Job, there: Mapping[tuple[Any, ...], tuple[str, Any]]) -> tuple[str, str]:
+        out = job.outputs[0]
+        key = tuple(out.data_id[d] for d in _required(spec.output))
+        if key in there:
+            return "stale", _why(there[key][1], job)
+        if not spec.by_exposure:
+            detector, optics = int(out.data_id["detector"]), str(out.data_id.get("physical_filter", ""))
+            for one in self.shelf.by_place.get((spec.output, detector, optics), ()):
+                reason = _why(one.path, job, same_frames=True)
+                if reason:
+                    return "stale", reason
+        return "new", "not made yet"
+
+
+def _required(dataset: str) -> tuple[str, ...]:
+    """Dimensions of a dataset type in the order in which the library has them in its data ids."""
+    order = ("instrument", "detector", "physical_filter", "exposure")
+    return tuple(d for d in order if d in DATASETS[dataset].dimensions)
+
+
+def _with(draft: PlannedJob, job: Job, state: str, reason: str) -> PlannedJob:
+    return PlannedJob(job, state, reason, draft.after, draft.begin)
+
+
+def _relocated(job: Job, moved: Mapping[str, str]) -> Job:
+    """The job with the paths of datasets that are in the repository already, where an earlier run put them."""
+    from dataclasses import replace
+
+    if not moved:
+        return job
+    inputs = tuple(replace(i, path=moved[i.id]) if i.id in moved else i for i in job.inputs)
+    outputs = tuple(replace(o, path=moved[o.id]) if o.id in moved else o for o in job.outputs)
+    return replace(job, inputs=inputs, outputs=outputs)
+
+
+def _why(path: Any, job: Job, same_frames: bool = False) -> str:
+    """Why a dataset that is there is not what the job would make; "" with `same_frames` where the frames differ."""
+    from fullwell.base.errors import FullwellError
+    from fullwell.repo.provenance import read_origin
+
+    try:
+        told = read_origin(path)
+    except (FullwellError, OSError):
+        return "" if same_frames else "the one that is there cannot be read"
+    have, want = {s.id for s in told.inputs}, {i.id for i in job.inputs}
+    frames = {i.id for i in job.inputs if i.dataset_type == "raw"}
+    if same_frames and not frames <= have:
+        return ""
+    reasons = []
+    if have != want:
+        new = sorted({i.dataset_type for i in job.inputs if i.id not in have})
+        reasons.append(f"its inputs changed ({', '.join(new) or 'one less'})")
+    if told.config and told.config != job.context["config"]:
+        reasons.append("the settings changed")
+    if told.version and told.version != job.context["version"]:
+        reasons.append(f"made by version {told.version}")
+    return "; ".join(reasons) or "made otherwise"
+
+
+def _raw(role: str, row: RawRow) -> Input:
+    return Input(role, row.id, str(row.path), "raw")
+
+
+def _day_begin(rows: Sequence[RawRow]) -> str:
+    """The noon before the first of some frames, or that of its observing day where it is earlier [TAI], ISO.
+
+    "" (valid from ever) where the frames have no date.
+    """
+    first = min(rows, key=lambda row: row.timespan.nsec)
+    if first.day_obs <= UNDATED:
+        return ""
+    noon = int((first.timespan.begin.mjd - 0.5) // 1) + 0.5
+    text = f"{first.day_obs:08d}"
+    day = date(int(text[:4]), int(text[4:6]), int(text[6:]))
+    noon = min(noon, (day - date(1858, 11, 17)).days + 0.5)
+    return f"{date(1858, 11, 17) + timedelta(days=int(noon))}T12:00:00"
+
+
+def _full(instrument: str) -> bool:
+    """Whether the camera's own recipe is the full one, so that dormant steps run."""
+    from fullwell import instruments
+    from fullwell.repo.dimensions import instrument_of
+
+    return instruments.get(instrument_of(instrument)).recipe == "lsst"
+
+
+def make_plan(
+    repo: Repository,
+    recipe: Recipe,
+    *,
+    instrument: str = "",
+    where: str = "",
+    stamp: str = "",
+    user: str = "",
+    setup: str = "",
+) -> Plan:
+    """Say what a recipe would do on the raw frames of a repository that fulfil a condition; nothing is written.
+
+    Parameters
+    ----------
+    instrument : "" for the only one. where : condition in the library's language.
+    stamp : of the run, "" for the present time. user : whose outputs; "" for who runs this.
+    setup : of the calibrations, where an instrument has several read-out modes.
+
+    Raises
+    ------
+    UsageError
+        no frame fulfils the condition, it cannot be read, or there are several instruments and none is chosen.
+    """
+    from fullwell.pipeline.runs import now_stamp, only_instrument, who
+
+    name = only_instrument(repo, instrument)
+    return _Planner(repo, recipe, name, where, stamp or now_stamp(), user or who(), setup).make()

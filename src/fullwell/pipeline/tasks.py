@@ -1,0 +1,232 @@
+"""The tasks: what a worker does with a job. Paths in, files out; the same job gives the same pixels.
+
+A task is a function of a `Job` and the worker's `Cache`; it reads what the job names and writes what the job
+promises, each file whole, with the ids of the dataset and of all its inputs in its header.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullwell.base.errors import DataError, GeometryError, MissingProduct
+from fullwell.base.registry import Registry
+from fullwell.frames import Frame
+from fullwell.products import Bias, Product
+
+if TYPE_CHECKING:
+    from fullwell.pipeline.executors.worker import Cache
+    from fullwell.pipeline.jobs import Job
+
+__all__ = ["TASKS", "cards_of"]
+
+Task = Callable[["Job", "Cache"], None]
+TASKS: Registry[Task] = Registry("task", "fullwell.tasks")
+"""Name -> task; an outside package adds its own by an entry point of the group ``fullwell.tasks``."""
+
+
+def cards_of(job: Job, number: int = 0) -> dict[str, Any]:
+    """What the header of an output says: its id, run and data id, its inputs, recipe, settings and version."""
+    from fullwell.repo.provenance import cards
+
+    out, told = job.outputs[number], job.context.get("inputs", {})
+    inputs = [
+        {"role": i.role, "id": i.id, "dataset_type": i.dataset_type, **told.get(i.id, {})} for i in job.inputs
+    ]  # fmt: skip
+    return cards(
+        dataset_id=out.id,
+        run=str(job.context.get("run", "")),
+        dataset_type=out.dataset_type,
+        data_id=out.data_id,
+        inputs=inputs,
+        recipe=job.task,
+        config_digest=str(job.context.get("config", "")),
+        version=str(job.context.get("version", "")),
+    )
+
+
+def _product(path: str, kind: str, ident: str, cache: Cache) -> Product:
+    """A calibration, read once by a worker."""
+    from fullwell import io
+
+    return cache.get((kind, ident), lambda: io.read_product(path, kind))
+
+
+def products_of(job: Job, cache: Cache) -> dict[str, Product]:
+    """The calibrations of a job by role."""
+    return {
+        i.role: _product(i.path, i.dataset_type, i.id, cache) for i in job.inputs if i.dataset_type != "raw"
+    }  # fmt: skip
+
+
+def _how(job: Job) -> dict[str, Any]:
+    """How the raw files of a job are read: camera, its options, the detector of a file with several."""
+    from fullwell import instruments, io
+    from fullwell.instruments import CameraOptions
+
+    config = job.config
+    out: dict[str, Any] = {}
+    camera = config.get("camera")
+    if camera:
+        out["instrument"] = io.read_camera(camera) if Path(camera).suffix else instruments.get(camera)
+    if config.get("options"):
+        out["options"] = CameraOptions(**config["options"])
+    if config.get("detector") is not None:
+        out["detector"] = config["detector"]
+    return out
+
+
+def _workers(cache: Cache) -> tuple[Any, Any]:
+    """The threads (one) and the digested calibrations of a worker."""
+    from fullwell.conductor import Digests, Workers
+
+    return cache.get("workers", lambda: Workers(1)), cache.get("digests", Digests)
+
+
+def _settings(job: Job, recipe: str) -> dict[str, Any]:
+    """Settings of the steps that `recipe` has; a camera of the full order runs the dormant ones too."""
+    from fullwell.recipes import RECIPES
+
+    chosen = RECIPES[recipe]
+    out: dict[str, Any] = {name: {} for name in chosen.dormant} if job.config.get("full") else {}
+    out.update({k: v for k, v in job.config.get("settings", {}).items() if k in chosen.steps})
+    return out
+
+
+def _off(job: Job, recipe: str, more: Sequence[str] = ()) -> list[str]:
+    from fullwell.recipes import RECIPES
+
+    return [s for s in (*job.config.get("off", ()), *more) if s in RECIPES[recipe].steps]
+
+
+@TASKS.register("isr")
+def isr_frame(job: Job, cache: Cache) -> None:
+    """One raw frame to a calibrated one."""
+    from fullwell.reduction import cut_out, isr_file
+
+    workers, digests = _workers(cache)
+    recipe = str(job.config.get("recipe", "generic"))
+    products, source, output = products_of(job, cache), job.path("raw"), job.outputs[0].path
+    call: dict[str, Any] = {
+        **_how(job),
+        "recipe": recipe,
+        "settings": _settings(job, recipe),
+        "off": _off(job, recipe),
+        "workers": workers,
+        "metadata": cards_of(job),
+    }
+    try:
+        isr_file(source, output, products, digests=digests, **call)
+    except GeometryError:
+        from fullwell import io
+
+        outline = io.read_outline(source, **_how(job))
+        if outline.observation.window is None:
+            raise
+        isr_file(source, output, {k: cut_out(p, outline) for k, p in products.items()}, **call)
+
+
+def _corrected(
+    job: Job, cache: Cache, role: str, recipe: str, products: Mapping[str, Product], off: Sequence[str] = ()
+) -> Iterator[Frame]:
+    """The raw frames of a role, through a recipe."""
+    from fullwell import io
+    from fullwell.reduction import isr
+
+    workers, digests = _workers(cache)
+    for one in job.inputs:
+        if one.role != role:
+            continue
+        frame = io.read(one.path, **_how(job))
+        done = isr(
+            frame,
+            products,
+            recipe=recipe,
+            settings=_settings(job, recipe),
+            off=_off(job, recipe, off),
+            workers=workers,
+            digests=digests,
+        )
+        yield replace(done, source=Path(one.path).name)
+
+
+def _stack(
+    job: Job, cache: Cache, role: str, recipe: str, products: Mapping[str, Product], off: Sequence[str] = ()
+) -> list[Frame]:
+    """All frames of a role, corrected, in memory up to a limit and then in unnamed files beside the output."""
+    from fullwell.pipeline.spool import Spool
+
+    spool = Spool(Path(job.outputs[0].path).parent, int(job.config.get("memory", 1024)) << 20)
+    return [spool.keep(frame) for frame in _corrected(job, cache, role, recipe, products, off)]
+
+
+def _write(job: Job, product: Product) -> None:
+    """The product under its path, with what it was made of."""
+    from fullwell import io
+
+    cards = cards_of(job)
+    inputs = tuple(i.id for i in job.inputs)
+    io.write_product(replace(product, inputs=inputs, metadata={**product.metadata, **cards}), job.outputs[0].path)
+
+
+@TASKS.register("gain")
+def measure_gain(job: Job, cache: Cache) -> None:
+    """Gain and read noise from pairs of flats and of bias frames."""
+    from fullwell.measure import build_bias, match_pairs, pair_noise, pair_transfer, with_pixel_noise
+
+    dark = _stack(job, cache, "bias_frames", "bias", {}, ("gain", "variance"))
+    pairs = list(zip(dark[::2], dark[1::2], strict=False))
+    bias: dict[str, Product] = {"bias": build_bias(dark)} if dark else {}
+    flats = _stack(job, cache, "flat_frames", "flat", bias, ("gain", "variance"))
+    found = match_pairs(flats, "level")
+    if not found:
+        raise DataError(
+            f"no two of the {len(flats)} flats have the same level",
+            where=f"{flats[0].source} and others" if flats else "",
+            remedy="take flats in pairs of one level, or certify a gain that was measured elsewhere",
+        )
+    noise = pair_noise(pairs) if pairs else None
+    gain, _ = pair_transfer(found, noise=noise)
+    _write(job, with_pixel_noise(gain, pairs))
+
+
+@TASKS.register("bias")
+def make_bias(job: Job, cache: Cache) -> None:
+    """Combined bias."""
+    from fullwell.measure import build_bias
+
+    _write(job, build_bias(_stack(job, cache, "bias_frames", "bias", products_of(job, cache))))
+
+
+@TASKS.register("dark")
+def make_dark(job: Job, cache: Cache) -> None:
+    """Combined dark, per second."""
+    from fullwell.measure import build_dark
+
+    products = products_of(job, cache)
+    biases = [p for p in products.values() if isinstance(p, Bias)]
+    _write(job, build_dark(_stack(job, cache, "dark_frames", "dark", products), biases=biases))
+
+
+@TASKS.register("flat")
+def make_flat(job: Job, cache: Cache) -> None:
+    """Combined flat of one filter."""
+    from fullwell.measure import build_flat
+
+    _write(job, build_flat(_stack(job, cache, "flat_frames", "flat", products_of(job, cache))))
+
+
+@TASKS.register("defects")
+def find_defects(job: Job, cache: Cache) -> None:
+    """Defects of the combined bias, dark and flats."""
+    from fullwell.measure import build_defects
+
+    found: dict[str, list[Any]] = {"bias": [], "dark": [], "flat": []}
+    for one in job.inputs:
+        if one.dataset_type in found:
+            found[one.dataset_type].append(_product(one.path, one.dataset_type, one.id, cache))
+    if not found["dark"] and not found["flat"]:
+        raise MissingProduct("there is neither a dark nor a flat to find defects in", remedy="build one of them first")
+    _write(job, build_defects(darks=found["dark"], flats=found["flat"], biases=found["bias"]))

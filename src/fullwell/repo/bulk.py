@@ -1,0 +1,170 @@
+"""Many datasets by few queries: what a plan needs to know of a repository."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fullwell.base.errors import UsageError
+from fullwell.repo.layout import calib_collection, raw_run
+from fullwell.repo.lookup import files_of
+from fullwell.repo.repository import speaking
+
+if TYPE_CHECKING:
+    from fullwell.repo.repository import Repository
+
+__all__ = ["Certified", "RawRow", "Shelf", "existing", "known_refs", "places", "raws", "shelf"]
+
+
+@dataclass(frozen=True)
+class RawRow:
+    """A raw frame as the repository knows it.
+
+    Parameters
+    ----------
+    id, path : of the dataset. instrument, exposure, detector, physical_filter, day_obs : of its data id.
+    kind : type of the exposure. timespan : of the exposure. obs_id : the camera's own name of it.
+    """
+
+    id: str
+    path: Path
+    instrument: str
+    exposure: int
+    detector: int
+    physical_filter: str
+    day_obs: int
+    kind: str
+    obs_id: str
+    timespan: Any
+
+
+def raws(repo: Repository, instrument: str, where: str = "") -> list[RawRow]:
+    """The raw frames of an instrument that fulfil a condition, by exposure and detector.
+
+    Parameters
+    ----------
+    where : in the library's language ("exposure.day_obs = 20241108 AND detector IN (0..8)"); "" for all.
+
+    Raises
+    ------
+    UsageError
+        the condition cannot be read, or no raw frame of the instrument fulfils it.
+    """
+    with speaking(f"{repo.path}, condition {where!r}" if where else str(repo.path)), repo.butler.query() as query:
+        chosen = query.where(instrument=instrument)
+        if where:
+            chosen = chosen.where(where)
+        refs = list(chosen.datasets("raw", [raw_run(instrument)], find_first=False))
+        exposures = {r.id: r for r in query.where(instrument=instrument).dimension_records("exposure")}
+    rows = []
+    for ref, path in files_of(repo, refs):
+        seen = exposures[ref.dataId["exposure"]]
+        rows.append(
+            RawRow(
+                str(ref.id),
+                path,
+                instrument,
+                int(seen.id),
+                int(ref.dataId["detector"]),
+                str(seen.physical_filter),
+                int(seen.day_obs),
+                str(seen.observation_type),
+                str(seen.obs_id),
+                seen.timespan,
+            )
+        )
+    if not rows:
+        raise UsageError(
+            f"no raw frame of {instrument} fulfils {where!r}" if where else f"there are no raw frames of {instrument}",
+            where=str(repo.path),
+            remedy="fullwell repo ls lists what there is",
+        )
+    return sorted(rows, key=lambda r: (r.exposure, r.detector))
+
+
+@dataclass(frozen=True)
+class Certified:
+    """A calibration that is valid for a span of time."""
+
+    id: str
+    kind: str
+    run: str
+    path: Path
+    detector: int
+    physical_filter: str
+    timespan: Any
+
+
+@dataclass
+class Shelf:
+    """All certified calibrations of an instrument, to be picked without further queries."""
+
+    instrument: str
+    by_place: Mapping[tuple[str, int, str], Sequence[Certified]] = field(default_factory=dict)
+
+    def pick(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> Certified | None:
+        """The calibration of `kind` that is valid for an exposure, as the library's own look-up chooses it."""
+        place = (kind, detector, physical_filter if kind in FILTERED else "")
+        return next((c for c in self.by_place.get(place, ()) if c.timespan.overlaps(timespan)), None)
+
+    def near(self, kind: str, detector: int, physical_filter: str) -> str:
+        """A sentence about what comes nearest to a calibration that is missing."""
+        same = self.by_place.get((kind, detector, physical_filter if kind in FILTERED else ""), ())
+        if same:
+            return f"the nearest {kind} of detector {detector} is valid {same[0].timespan} (run {same[0].run})"
+        others = [key for key, found in self.by_place.items() if key[0] == kind and found]
+        if not others:
+            return f"no {kind} of {self.instrument} is certified: build and certify it (fullwell run calibs)"
+        alike = [o for o in others if o[1] == detector] or others
+        shown = "; ".join(sorted(f"detector {d}" + (f", filter {f}" if f else "") for _, d, f in alike)[:4])
+        return f"there is a {kind} of {shown}"
+
+
+FILTERED = ("flat",)
+"""Kinds of which each physical filter has its own."""
+
+
+def shelf(repo: Repository, instrument: str, kinds: Iterable[str], setup: str = "") -> Shelf:
+    """The certified calibrations of some kinds."""
+    collection = calib_collection(instrument, setup)
+    found: dict[tuple[str, int, str], list[Certified]] = defaultdict(list)
+    with speaking(str(repo.path)):
+        if collection not in set(repo.butler.collections.query("*")):
+            return Shelf(instrument)
+        for kind in kinds:
+            rows = list(repo.butler.registry.queryDatasetAssociations(kind, collection))
+            paths = places(repo, {row.ref for row in rows})
+            for row in rows:
+                if row.timespan is None or row.ref.dataId["instrument"] != instrument or row.ref.id not in paths:
+                    continue
+                optics = str(row.ref.dataId["physical_filter"]) if kind in FILTERED else ""
+                number = int(row.ref.dataId["detector"])
+                one = Certified(str(row.ref.id), kind, row.ref.run, paths[row.ref.id], number, optics, row.timespan)
+                found[kind, number, optics].append(one)
+    return Shelf(instrument, found)
+
+
+def places(repo: Repository, refs: Iterable[Any]) -> dict[Any, Path]:
+    """Id of a dataset -> path of its file."""
+    return {ref.id: path for ref, path in files_of(repo, refs)}
+
+
+def existing(repo: Repository, dataset: str, collection: str) -> dict[tuple[Any, ...], tuple[str, Path]]:
+    """Data id (values in the order of the dimensions) -> (id, path) of the first one in a collection; {} if none."""
+    with speaking(str(repo.path)):
+        if collection not in set(repo.butler.collections.query("*")):
+            return {}
+        refs = list(repo.butler.query_datasets(dataset, collection, explain=False, limit=None))
+        return {tuple(ref.dataId.required_values): (str(ref.id), path) for ref, path in files_of(repo, refs)}
+
+
+def known_refs(repo: Repository, ids: Sequence[Any]) -> list[Any]:
+    """The datasets of those ids that the repository knows."""
+    found: list[Any] = []
+    with speaking(str(repo.path)):
+        for start in range(0, len(ids), 500):
+            found += repo.butler.get_many_datasets(ids[start : start + 500])
+    return found
