@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullwell.repo.repository import Repository, create, open_repo
+    from fullwell.repo.shim import enable_rubin_shim
 
-_HOMES = {"Repository": "repository", "create": "repository", "open_repo": "repository"}
+_HOMES = {"Repository": "repository", "create": "repository", "open_repo": "repository", "enable_rubin_shim": "shim"}
 
-__all__ = ["Repository", "create", "open_repo"]
+__all__ = ["Repository", "create", "enable_rubin_shim", "open_repo"]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,8 +27,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import FileError, HeaderError, UsageError
-from fullwell.cameras import Box
-from fullwell.frames import Frame, Mask, Observation, Plane
+from fullwell.cameras import Box, Detector
+from fullwell.frames import Mask, Observation, Plane
 
 if TYPE_CHECKING:
     from lsst.daf.butler import Butler, DatasetRef
@@ -159,11 +159,10 @@ def read_file(
     """
     whole = component is None and bbox is None
     if _one_of(storage, _FRAMES):
-        frame = _frame(path, dataset, data_id, records or {})
-        return _part(frame, component, _cut(frame.box, bbox, origin), data_id)
+        return _frame_part(path, component, bbox, origin, data_id, records or {})
     if _one_of(storage, _PLANES + _MASKS) and component is None:
         plane = _plane(path, _one_of(storage, _MASKS))
-        cut = _cut(plane.box, bbox, origin)
+        cut = _cut(bbox, origin, (plane.box.x0, plane.box.y0))
         return plane if cut is None else plane[cut]
     if storage == "Camera":
         raise FileError(
@@ -187,52 +186,70 @@ def read_file(
     return _tree(path) if storage in _TREES else _table(path)
 
 
-def _cut(box: Box, bbox: Any, origin: str) -> Box | None:
+def _cut(bbox: Any, origin: str, corner: tuple[int, int]) -> Box | None:
+    """The sub-image in the coordinates of the whole; `corner` is (x0, y0) of what is stored."""
     from fullwell.repo.ondisk import as_box
 
     wanted = as_box(bbox)
-    if wanted is None or origin == "PARENT":
-        return wanted
-    if origin != "LOCAL":
+    if origin not in ("PARENT", "LOCAL"):
         raise UsageError(f"origin {origin!r} is unknown", remedy="it is PARENT or LOCAL")
-    return wanted.shifted(box.x0, box.y0)
+    return wanted if wanted is None or origin == "PARENT" else wanted.shifted(*corner)
 
 
-def _frame(path: str, dataset: str, data_id: Mapping[str, Any], records: Mapping[str, Any]) -> Frame:
-    """A frame: raw, or in the layout of the LSST library."""
+def _stored(path: str, component: str | None, box: Box | None, data_id: Mapping[str, Any]) -> Any:
+    """`fullwell.io.read_part`; of a file with several detectors the one of the data id."""
     from fullwell import io
-    from fullwell.repo.raws import read_raw
 
-    frame = read_raw(path, int(data_id["detector"])) if dataset == "raw" else io.read(path)
+    try:
+        return io.read_part(path, component, box)
+    except HeaderError as error:
+        if "detectors" not in error.problem or "detector" not in data_id:
+            raise
+        return io.read_part(path, component, box, detector=int(data_id["detector"]))
+
+
+def _frame_part(
+    path: str, component: str | None, bbox: Any, origin: str, data_id: Mapping[str, Any], records: Mapping[str, Any]
+) -> Any:
+    """A frame, raw or in the layout of the LSST library, or its sub-image, or a component; no more is read."""
+    from fullwell.io.partial import COMPONENTS as PIXELS
+
+    if component is not None and component not in COMPONENTS:
+        raise UsageError(
+            f"the component '{component}' is kept in archive tables of the LSST library, which are not decoded",
+            where=path,
+            remedy=f"can be read: {', '.join(COMPONENTS)}",
+        )
+    corner = (0, 0)
+    if origin == "LOCAL":
+        header = _stored(path, "metadata", None, data_id)
+        corner = int(header.get("FWX0", 0)), int(header.get("FWY0", 0))
+    cut = _cut(bbox, origin, corner)
+    if component in PIXELS:
+        return _stored(path, component, cut, data_id)
+    frame = _stored(path, None, cut, data_id)
     if frame.observation == Observation():
         frame.observation = _observation(path, data_id, records)
-    schema = _newer_planes(path) if frame.mask is not None and not frame.raw else {}
-    if frame.mask is not None and schema:
-        frame.mask = Mask(frame.mask.array, frame.mask.box, schema=schema)
-    return frame
-
-
-def _newer_planes(path: str) -> dict[str, int]:
-    """Mask plane -> bit number of a file of ``lsst.images``: cards ``MSKNnnnn``; empty where there are none."""
-    from fullwell import io
-
-    for hdu in io.read_headers(path):
-        if hdu.name.upper() == "MASK":
-            return {str(value): int(key[4:]) for key, value in hdu.header.items() if re.fullmatch(r"MSKN\d{4}", key)}
-    return {}
+    seen, box = frame.observation, frame.box
+    plain = {
+        None: frame,
+        "detector": frame.detector,
+        "filter": seen.filter,
+        "visitInfo": seen,
+        "bbox": box,
+        "dimensions": (box.width, box.height),
+        "xy0": (box.x0, box.y0),
+    }
+    return plain[component]
 
 
 def _observation(path: str, data_id: Mapping[str, Any], records: Mapping[str, Any]) -> Observation:
-    """What the header says, overruled by the records of the repository, which are what the data were found by."""
+    """What the header says, overruled by the data id and its records, which are what the data were found by."""
     from fullwell import instruments, io
-    from fullwell.repo.dimensions import instrument_of
 
-    known: dict[str, Any] = {}
-    for key, name in (("detector", "detector_id"), ("physical_filter", "filter"), ("band", "band")):
-        if data_id.get(key) is not None:
-            known[name] = data_id[key]
+    seen = _named(data_id)
     number = data_id.get("exposure", data_id.get("visit"))
-    seen = Observation()
+    known: dict[str, Any] = {k: getattr(seen, k) for k in ("instrument", "detector", "detector_id")}
     if number is not None:
         known["exposure_id"] = int(number)
         headers = io.read_headers(path)
@@ -240,9 +257,23 @@ def _observation(path: str, data_id: Mapping[str, Any], records: Mapping[str, An
             seen = instruments.identify(headers).observation(headers)
         except HeaderError:
             seen = Observation()
-    if "instrument" in data_id:
-        known["instrument"] = instrument_of(str(data_id["instrument"]))
-    return replace(seen, **known, **_recorded(records))
+    known.update({k: data_id[name] for k, name in _FILTER.items() if data_id.get(name) is not None})
+    return replace(seen, **{**known, **_recorded(records)})
+
+
+_FILTER = {"filter": "physical_filter", "band": "band"}
+_EXPOSURE = {
+    "obs_id": "obs_id",
+    "day_obs": "day_obs",
+    "seq_num": "seq_num",
+    "observation_type": "kind",
+    "exposure_time": "exposure_time",
+    "dark_time": "dark_time",
+    "target_name": "object",
+    "observation_reason": "reason",
+    "group": "group",
+}
+"""Field of an exposure record -> field of an observation."""
 
 
 def _recorded(records: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,66 +286,13 @@ def _recorded(records: Mapping[str, Any]) -> dict[str, Any]:
     exposure = records.get("exposure", records.get("visit"))
     if exposure is None:
         return out
-    fields = {
-        "obs_id": "obs_id",
-        "day_obs": "day_obs",
-        "seq_num": "seq_num",
-        "observation_type": "kind",
-        "exposure_time": "exposure_time",
-        "dark_time": "dark_time",
-        "target_name": "object",
-        "observation_reason": "reason",
-        "group": "group",
-    }
-    out.update({ours: getattr(exposure, k) for k, ours in fields.items() if getattr(exposure, k, None) is not None})
-    span = getattr(exposure, "timespan", None)
-    begin: Any = getattr(span, "begin", None)
+    if "exposure" not in records:
+        out.update(kind="science", obs_id=exposure.name)
+    out.update({v: getattr(exposure, k) for k, v in _EXPOSURE.items() if getattr(exposure, k, None) is not None})
+    begin: Any = getattr(getattr(exposure, "timespan", None), "begin", None)
     if hasattr(begin, "tai"):
         out.update(begin=str(begin.tai.isot), mjd=float(begin.tai.mjd))
     return out
-
-
-def _part(frame: Frame, component: str | None, cut: Box | None, data_id: Mapping[str, Any]) -> Any:
-    """The frame, the sub-image, or the component."""
-    if component == "wcs":
-        return _wcs(frame, cut)
-    if cut is not None:
-        frame = frame[cut]
-    if component is None:
-        return frame
-    if component in ("image", "mask", "variance", "metadata", "detector"):
-        return getattr(frame, component)
-    seen, box = frame.observation, frame.box
-    plain = {
-        "filter": seen.filter,
-        "visitInfo": seen,
-        "bbox": box,
-        "dimensions": (box.width, box.height),
-        "xy0": (box.x0, box.y0),
-    }
-    if component not in plain:
-        raise UsageError(
-            f"the component '{component}' is kept in archive tables of the LSST library, which are not decoded",
-            where=frame.source,
-            remedy=f"can be read: {', '.join(COMPONENTS)}",
-        )
-    return plain[component]
-
-
-def _wcs(frame: Frame, cut: Box | None) -> Any:
-    """The celestial coordinates of the header, an `astropy.wcs.WCS` of the (sub-)image's pixels; None without any."""
-    import warnings
-
-    from astropy.wcs import WCS, FITSFixedWarning
-
-    from fullwell.io.layout import header_of, is_wcs
-
-    if frame.wcs is None and "CTYPE1" not in frame.metadata:
-        return None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FITSFixedWarning)
-        found = frame.wcs or WCS(header_of({k: v for k, v in frame.metadata.items() if is_wcs(k)}))
-    return found if cut is None else found[cut.shifted(-frame.box.x0, -frame.box.y0).slices]
 
 
 def _plane(path: str, mask: bool) -> Plane:
@@ -344,10 +322,9 @@ def _product(path: str, kind: str | None, data_id: Mapping[str, Any], records: M
     from fullwell import io
 
     more: dict[str, Any] = {}
-    if kind == "crosstalk":
-        names = _amplifiers(data_id)
-        if names:
-            more["amps"] = names
+    described = _described(data_id)
+    if kind == "crosstalk" and described is not None:
+        more["amps"] = tuple(amp.name for amp in described)
     product = io.read_product(path, kind, **more)
     if product.observation == Observation():
         known = {k: v for k, v in _recorded(records).items() if k in ("detector", "filter", "band")}
@@ -356,22 +333,25 @@ def _product(path: str, kind: str | None, data_id: Mapping[str, Any], records: M
 
 
 def _named(data_id: Mapping[str, Any]) -> Observation:
+    """Instrument and detector of a data id, by the names that fullwell knows them by."""
     from fullwell.repo.dimensions import instrument_of
 
-    number = int(data_id["detector"]) if "detector" in data_id else 0
-    return Observation(instrument=instrument_of(str(data_id["instrument"])), detector_id=number)
+    number = int(data_id.get("detector", 0))
+    described = _described(data_id)
+    return Observation(
+        instrument=instrument_of(str(data_id["instrument"])),
+        detector=str(number) if described is None else described.name,
+        detector_id=number,
+    )
 
 
-def _amplifiers(data_id: Mapping[str, Any]) -> tuple[str, ...]:
-    """Amplifier names of the detector, in the order of the camera's description; empty where it is not described."""
+def _described(data_id: Mapping[str, Any]) -> Detector | None:
+    """The detector in the description of its camera; its amplifiers have the order of the LSST library's."""
     from fullwell import instruments
     from fullwell.repo.dimensions import instrument_of
 
     camera = instruments.get(instrument_of(str(data_id["instrument"]))).camera
-    for detector in camera or ():
-        if detector.id == data_id["detector"]:
-            return tuple(amp.name for amp in detector)
-    return ()
+    return next((d for d in camera or () if d.id == data_id.get("detector")), None)
 
 
 def _table(path: str) -> Any:

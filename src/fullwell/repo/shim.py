@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
@@ -33,6 +33,12 @@ class ForeignFormatter(FormatterV2):
 
     can_read_from_local_file = True
     default_extension = ".fits"
+    supported_write_parameters = frozenset({"recipe"})
+
+    @classmethod
+    def validate_write_recipes(cls, recipes: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+        """Take the recipes that the library's default configuration has for these names; nothing is written."""
+        return recipes
 
     def read_from_local_file(self, path: str, component: str | None = None, expected_size: int = -1) -> Any:
         """The object, a component of it, or the sub-image that the parameters `bbox` and `origin`, or `amp`, name."""
