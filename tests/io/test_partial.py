@@ -105,6 +105,7 @@ def same(one: Any, two: Any) -> None:
         assert one.schema == two.schema
     array = one.array
     assert array.dtype.isnative and array.flags.c_contiguous and array.flags.writeable
+    assert array.base is None or array.base.nbytes == array.nbytes
     array[...] = 0
 
 
@@ -357,12 +358,12 @@ def test_parts_of_raw_files_of_one_hdu_and_of_many(tmp_path: Path, hdus: tuple[A
             parts = [fits.PrimaryHDU(), *(_packed(h, form) for h in file if h.data is not None)]
             fits.HDUList(parts).writeto(tmp_path / "y.fits")
         path = tmp_path / "y.fits"
-    box = Box(2, 1, 10, 3)
     whole = fio.read(path, detector=detector)
     assert whole.image.dtype == (np.float32 if form == "BLANK" else np.int16)
-    got = fio.read_part(path, box=box, detector=detector)
-    assert np.array_equal(got.image.array, raw[box.slices]) and got.box == box
-    same_frames(got, whole[box].copy())
+    for box in (Box(2, 1, 10, 3), Box(2, 1, 3, 2)):
+        got = fio.read_part(path, box=box, detector=detector)
+        assert np.array_equal(got.image.array, raw[box.slices]) and got.box == box
+        same_frames(got, whole[box].copy())
     assert fio.read_part(path, "metadata", box, detector=detector) == whole.metadata
     with pytest.raises(GeometryError, match=r"\[x 15\.\.19, y 0\.\.0\].*\[x 0\.\.17, y 0\.\.5\]"):
         fio.read_part(path, "image", Box(15, 0, 5, 1), detector=detector)
@@ -412,13 +413,14 @@ def test_text_of_a_table_with_other_columns(tmp_path: Path) -> None:
         fits.Column("flags", "11X", array=np.ones((2, 11), bool)),
         fits.Column("n", "3J", array=np.ones((2, 3))),
         fits.Column("list", "PE()", array=np.array([[1.0], [2.0, 3.0]], dtype=object)),
-        fits.Column("name", "6A", array=["ab  ", "abcdef"]),
+        fits.Column("name", "6A", array=["ab", "abcdef"]),
         fits.Column("x", "D", array=[1.0, 2.0]),
         fits.Column("last", "A", array=["p", ""]),
     ]
     empty = fits.BinTableHDU.from_columns([fits.Column("name", "6A")], nrows=0)
     path = tmp_path / "t.fits"
     fits.HDUList([fits.PrimaryHDU(), fits.BinTableHDU.from_columns(columns), empty]).writeto(path)
+    path.write_bytes(path.read_bytes().replace(b"ab\0\0\0\0", b"ab    "))
     with open_fits(path) as file:
         assert text_columns(file, file.hdus[1], ("last", "name")) == [["p", ""], ["ab", "abcdef"]]
         assert text_columns(file, file.hdus[2], ("name",)) == [[]]
