@@ -230,7 +230,8 @@ def _read_image(file: FitsFile, wanted: str | None) -> Product:
         unit = values.pop("unit", frame.unit)
     else:
         unit = {"flat": "", "dark": frame.unit if "/" in frame.unit else f"{frame.unit}/s"}.get(cls.kind, frame.unit)
-        values = {"metadata": dict(frame.metadata), "id": str(primary.get("LSST BUTLER ID") or "")}
+        values = {k: keys[k] for k in ("observation", "detector") if k in keys}
+        values |= {"metadata": dict(frame.metadata), "id": str(primary.get("LSST BUTLER ID") or "")}
     count = next((h for h in file.hdus if h.name == "COUNT" and h.shape is not None), None)
     fields: dict[str, Any] = {
         **values,

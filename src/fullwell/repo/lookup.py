@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import FileError, MissingProduct, UsageError
-from fullwell.repo.layout import DATASETS
 
 if TYPE_CHECKING:
     from lsst.daf.butler import DatasetRef
@@ -26,7 +25,9 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
     wanted = dict(data_id)
     shown = ", ".join(f"{k}={v}" for k, v in wanted.items())
     try:
-        ref = repo.butler.find_dataset(name, collections=collections, timespan=_time(repo, name, wanted), **wanted)
+        ref = repo.butler.find_dataset(
+            name, collections=collections, timespan=_time(repo, name, wanted), datastore_records=True, **wanted
+        )
     except MissingDatasetTypeError as error:
         raise UsageError(
             f"there is no dataset type '{name}'",
@@ -85,8 +86,6 @@ def nearest(
     repo: Repository, name: str, data_id: Mapping[str, Any], collections: Sequence[str] | None = None
 ) -> list[str]:
     """Sentences about the datasets that agree in most of a data id: where they differ, when they are valid."""
-    from lsst.daf.butler import CollectionType
-
     try:
         kind = repo.butler.get_dataset_type(name)
     except LookupError:
@@ -110,7 +109,6 @@ def nearest(
         reason = f"differs in {', '.join(off)}" if off else "valid at other times"
         spans = _validity(repo, ref, where) if kind.isCalibration() and not off else []
         out.append(f"nearest: {name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})")
-    _ = CollectionType
     return out
 
 
@@ -131,9 +129,16 @@ def read(repo: Repository, ref: DatasetRef, component: str | None, box: Any) -> 
     Raises
     ------
     FileError
-        the file is not there or damaged.
+        the file is not there or damaged. UsageError: it would be read by unknown code, and the repository is not
+        trusted; there is no such component.
     """
-    if ref.datasetType.storageClass_name.startswith("Fullwell") or ref.datasetType.name in DATASETS:
+    from fullwell.repo.trust import check_formatters
+
+    if ref.datasetType.storageClass_name.startswith("Fullwell"):
+        if ref._datastore_records is None:
+            ref = repo.butler.get_dataset(ref.id, datastore_records=True) or ref
+        if not repo.trust:
+            check_formatters(ref)
         target = ref if component is None else ref.makeComponentRef(component)
         try:
             return repo.butler.get(target, parameters=None if box is None else {"bbox": box})

@@ -58,9 +58,8 @@ def speaking(where: str = "") -> Iterator[None]:
     """Errors of the library and the database as ours, without passwords."""
     from lsst.daf.butler import registry as lib
     from lsst.daf.butler._exceptions import ButlerUserError
+    from lsst.utils.db_auth import DbAuthError
     from sqlalchemy.exc import OperationalError, SQLAlchemyError
-
-    from fullwell.repo.secrets import hidden
 
     try:
         yield
@@ -68,13 +67,39 @@ def speaking(where: str = "") -> Iterator[None]:
         raise
     except OperationalError as error:
         raise FileError(
-            f"the database does not answer or cannot be written: {hidden(str(error.orig or error))}",
+            f"the database does not answer or cannot be written: {plain_text(error.orig or error)}",
             where=where,
             remedy="is it running, its disk not full, the repository writable? then run the command again",
             code="FW181",
         ) from error
-    except (SQLAlchemyError, ButlerUserError, lib.RegistryError) as error:
-        raise UsageError(hidden(str(error)).strip().split("\n")[0], where=where, code="FW182") from error
+    except (SQLAlchemyError, ButlerUserError, lib.RegistryError, DbAuthError) as error:
+        raise UsageError(plain_text(error), where=where, code="FW182") from error
+    except ModuleNotFoundError as error:
+        if not (error.name or "").startswith("psycopg"):
+            raise
+        raise UsageError(
+            "the driver of PostgreSQL is not installed",
+            where=where,
+            remedy="pip install 'fullwell[postgres]'",
+            code="FW182",
+        ) from error
+    except RuntimeError as error:
+        if "btree_gist" not in str(error):
+            raise
+        raise UsageError(
+            "the database has no extension btree_gist, which keeps spans of validity apart",
+            where=where,
+            remedy="let its administrator run: CREATE EXTENSION btree_gist; (in this database)",
+            code="FW614",
+        ) from error
+
+
+def plain_text(error: BaseException) -> str:
+    """The first line of what an error of the library says, without passwords and without the quotes of a key."""
+    from fullwell.repo.secrets import hidden
+
+    text = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    return hidden(text).strip().split("\n")[0].strip()
 
 
 def create(
@@ -116,13 +141,27 @@ def create(
     seed = seed_config(db=driver_url(db), namespace=namespace, files=root)
     io.make_folder(place.parent)
     plain = place if "." not in place.name else place.parent / f"{place.name.replace('.', '_')}~new"
-    with speaking(str(place)):
+    with speaking(str(place)), _writing(place):
         Butler.makeRepo(str(plain), config=_config(seed), forceConfigRoot=False)
         if plain != place:
             _move(plain, place)
-        repo = Repository(place, writeable=True)
+        repo = Repository(place, writeable=True, trust=True)
         repo.register_types()
     return repo
+
+
+@contextmanager
+def _writing(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except FullwellError:
+        raise
+    except OSError as error:
+        raise FileError(
+            f"the repository cannot be made: {error.strerror or error}",
+            where=str(error.filename or place),
+            remedy="give a folder that can be written to",
+        ) from error
 
 
 def _relative_root(place: Path, files: Path) -> str:
@@ -154,28 +193,52 @@ class Repository:
     path : the repository, a folder made one in place, or its ``butler.yaml``.
     writeable : whether datasets may be added.
     instrument : whose default collections are searched; None for all instruments of the repository.
+    trust : whether code that the repository names may be imported that fullwell does not know.
 
     Raises
     ------
     FileError
         no repository there, or its database does not answer.
+    UsageError
+        it names unknown code and is not trusted, or has no such instrument.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, writeable: bool = False, instrument: str | None = None) -> None:
-        from lsst.daf.butler import Butler
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writeable: bool = False,
+        instrument: str | None = None,
+        trust: bool = False,
+    ) -> None:
+        from lsst.daf.butler import Butler, ButlerConfig
+
+        from fullwell.repo.trust import check_config, check_database
 
         self.config = config_of(path)
         self.path = self.config.parent
-        self.writeable = writeable
+        self.writeable, self.trust = writeable, trust
         with speaking(str(path)):
-            self.butler: Butler = Butler.from_config(str(self.config), writeable=writeable)
+            if not trust:
+                check_config(self.config)
+            whole = ButlerConfig(str(self.config))
+            if not trust:
+                check_database(whole)
+            self.butler: Butler = Butler.from_config(whole, writeable=writeable)
         self._chosen = instrument
         self._set_defaults()
 
     def _set_defaults(self) -> None:
         from lsst.daf.butler.registry import RegistryDefaults
 
-        names = [self._chosen] if self._chosen else self.instruments()
+        known = self.instruments()
+        if self._chosen and self._chosen not in known:
+            raise UsageError(
+                f"the repository has no instrument '{self._chosen}'",
+                where=str(self.path),
+                remedy=f"it has {', '.join(known) or 'none yet'}",
+            )
+        names = [self._chosen] if self._chosen else known
         have = set(self.butler.collections.query("*"))
         chains = [defaults_collection(n) for n in names if defaults_collection(n) in have]
         with speaking(str(self.path)):
@@ -185,11 +248,14 @@ class Repository:
     @property
     def root(self) -> Path:
         """Folder that relative paths of datasets start from."""
-        from lsst.daf.butler import Config
-        from lsst.daf.butler.datastore import Datastore  # noqa: F401
-
-        text = str(Config(str(self.config))["datastore", "root"])
-        return Path(os.path.normpath(text.replace("<butlerRoot>", str(self.path))))
+        roots = [uri for uri in self.butler._datastore.roots.values() if uri is not None and uri.isLocal]
+        if not roots:
+            raise FileError(
+                "the files of this repository are not on this machine",
+                where=str(self.path),
+                remedy="work where they are, or import an export of them",
+            )
+        return Path(os.path.normpath(roots[0].ospath))
 
     def instruments(self) -> list[str]:
         """Names of the instruments that are entered."""
@@ -316,9 +382,11 @@ class Repository:
         return f"Repository({str(self.path)!r}, instruments={self.instruments()})"
 
 
-def open_repo(path: str | os.PathLike[str], *, writeable: bool = False, instrument: str | None = None) -> Repository:
-    """Open a repository; see `Repository`."""
-    return Repository(path, writeable=writeable, instrument=instrument)
+def open_repo(
+    path: str | os.PathLike[str], *, writeable: bool = False, instrument: str | None = None, trust: bool = False
+) -> Repository:
+    """Open a repository; parameters and errors are those of `Repository`."""
+    return Repository(path, writeable=writeable, instrument=instrument, trust=trust)
 
 
 def missing(problem: str, where: str, remedy: str) -> MissingProduct:

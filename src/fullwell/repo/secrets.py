@@ -8,7 +8,7 @@ from fullwell.base.errors import UsageError
 
 __all__ = ["driver_url", "hidden", "refuse_password"]
 
-_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<secret>[^\s@]*)@", re.I)
+_PASSWORD = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<secret>[^\s/]*)@", re.I)
 _NAMED = re.compile(r"(password|passwd|pwd)(\s*[=:]\s*)('[^']*'|\"[^\"]*\"|[^\s,;&)]+)", re.I)
 
 
@@ -40,9 +40,9 @@ def refuse_password(url: str) -> None:
 
 
 def driver_url(url: str) -> str:
-    """A PostgreSQL URL that names the driver we come with (psycopg 3), whatever version of SQLAlchemy reads it.
+    """A PostgreSQL URL that names the driver that the library works with, whatever version of SQLAlchemy reads it.
 
     >>> driver_url("postgresql://me@host/db")
-    'postgresql+psycopg://me@host/db'
+    'postgresql+psycopg2://me@host/db'
     """
-    return re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)
+    return re.sub(r"^postgres(ql)?(\+psycopg)?://", "postgresql+psycopg2://", url)
