@@ -50,7 +50,7 @@ def embedded_id(path: str | os.PathLike[str]) -> str:
 def embedded_keys(path: str | os.PathLike[str]) -> dict[str, Any]:
     """What the first header of a FITS file, the metadata of an ECSV table or the top level of a JSON file say.
 
-    Where the primary HDU has no data and no id, the keywords of the first extension come on top.
+    Where the primary HDU has no data, so do the keywords of the first extension that the primary has not.
     A file of another kind says nothing.
 
     Raises
@@ -62,7 +62,8 @@ def embedded_keys(path: str | os.PathLike[str]) -> dict[str, Any]:
     with gzip.open(name) if name.endswith(".gz") else open(name, "rb") as stream:
         start = stream.read(BLOCK)
         if start.startswith(b"SIMPLE"):
-            return _headers(stream, start)
+            first = _header(stream, start)
+            return {**_header(stream, stream.read(BLOCK)), **first} if first.get("NAXIS") == 0 else first
         if start.startswith(b"# %ECSV"):
             return _meta(_comments(stream, start))
         if start.lstrip().startswith(b"{"):
@@ -81,16 +82,12 @@ def _header(stream: IO[bytes], start: bytes) -> dict[str, Any]:
     return parse(raw)[0]
 
 
-def _headers(stream: IO[bytes], start: bytes) -> dict[str, Any]:
-    """The primary header, and that of the first extension where the primary HDU has neither data nor id."""
+def _of_fits(stream: IO[bytes], start: bytes) -> str:
+    """From the primary header, or that of the first extension where the primary HDU has no data."""
     header = _header(stream, start)
     if KEY not in header and header.get("NAXIS") == 0:
-        header = {**header, **_header(stream, stream.read(BLOCK))}
-    return header
-
-
-def _of_fits(stream: IO[bytes], start: bytes) -> str:
-    return str(_headers(stream, start).get(KEY, ""))
+        header = _header(stream, stream.read(BLOCK))
+    return str(header.get(KEY, ""))
 
 
 def _comments(stream: IO[bytes], start: bytes) -> str:
