@@ -30,7 +30,8 @@ out["datasets"] = len(list(b.query_datasets("raw")))
 records = b.query_dimension_records("exposure", instrument="{CAMERA}", where=f"exposure = {{number}}")
 out["record"] = [records[0].physical_filter, records[0].observation_type]
 ref = b.find_dataset("raw", instrument="{CAMERA}", detector=0, exposure=number)
-out["by id"] = b.get_dataset(ref.id) == ref and bool((b.get(b.get_dataset(ref.id)).image.array == raw.image.array).all())
+again = b.get(b.get_dataset(ref.id))
+out["by id"] = b.get_dataset(ref.id) == ref and bool((again.image.array == raw.image.array).all())
 deferred = b.getDeferred("raw", instrument="{CAMERA}", detector=0, exposure=number)
 out["deferred"] = [list(deferred.get().image.array.shape), deferred.get(component="metadata")["SEQNUM"]]
 span = records[0].timespan

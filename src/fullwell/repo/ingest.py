@@ -7,7 +7,7 @@ rest is entered all the same.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from fullwell.instruments import CameraOptions, Instrument
     from fullwell.repo.repository import Repository
 
-__all__ = ["TRANSFERS", "Ingested", "ingest", "look"]
+__all__ = ["TRANSFERS", "Ingested", "enter_raws", "ingest", "look", "raw_ref"]
 
 TRANSFERS = {"direct": "split", "link": "symlink", "copy": "copy", "move": "move"}
 """How a file comes in: stays where it is (below the root of the files by a relative path, so that both can be moved
@@ -107,6 +107,7 @@ def ingest(
     instrument: Instrument | None = None,
     jobs: int = 4,
     fail_fast: bool = False,
+    dry_run: bool = False,
 ) -> Ingested:
     """Enter raw frames.
 
@@ -116,6 +117,7 @@ def ingest(
     transfer : one of `TRANSFERS`.
     instrument : by whose rules all headers are read; None: told from each file.
     jobs : headers read at a time. fail_fast : stop at the first file that fails, and enter nothing.
+    dry_run : say what would be entered, and enter nothing.
 
     Raises
     ------
@@ -142,7 +144,7 @@ def ingest(
                 result.failed[path] = found
             else:
                 seen[path] = found
-    _enter(repo, seen, transfer, result, fail_fast)
+    enter_raws(repo, seen, transfer, result, fail_fast, dry_run)
     undated = [p for p, ids in result.entered.items() if not all(i.dated for i in ids)]
     if undated:
         result.notes.append(
@@ -152,9 +154,21 @@ def ingest(
     return result
 
 
-def _enter(
-    repo: Repository, seen: dict[Path, list[Identity]], transfer: str, result: Ingested, fail_fast: bool
+def enter_raws(
+    repo: Repository,
+    seen: Mapping[Path, list[Identity]],
+    transfer: str,
+    result: Ingested,
+    fail_fast: bool = False,
+    dry_run: bool = False,
 ) -> None:
+    """Enter files whose headers were read already; `result` tells what became of each (`dry_run`: would become).
+
+    Raises
+    ------
+    FileError
+        the database or the folder cannot be written. With `fail_fast`, the first clash.
+    """
     from lsst.daf.butler import FileDataset
 
     from fullwell.repo.repository import speaking
@@ -165,7 +179,7 @@ def _enter(
     fresh: dict[Path, list[Identity]] = {}
     for path, ids in seen.items():
         try:
-            state = _state(path, ids, have, taken, transfer)
+            state = _state(path, ids, have, taken)
         except FullwellError as error:
             if fail_fast:
                 raise
@@ -176,7 +190,8 @@ def _enter(
         else:
             fresh[path] = ids
             taken.update({_key(i): path for i in ids})
-    if not fresh:
+    if dry_run or not fresh:
+        result.entered.update(fresh)
         return
     records = Records()
     for ids in fresh.values():
@@ -189,12 +204,12 @@ def _enter(
             if name not in have.prepared:
                 repo.prepare(name)
         kind = butler.get_dataset_type("raw")
-        datasets = [FileDataset(str(path), [_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()]
+        datasets = [FileDataset(str(path), [raw_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()]
         butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=False)
     result.entered.update(fresh)
 
 
-def _ref(butler: Any, kind: Any, one: Identity) -> Any:
+def raw_ref(butler: Any, kind: Any, one: Identity) -> Any:
     """The reference of a raw frame; its id follows from data id and run, so that it is the same at every site."""
     from lsst.daf.butler import DataCoordinate, DatasetIdGenEnum, DatasetRef
 
@@ -208,15 +223,16 @@ def _key(one: Identity) -> tuple[Any, ...]:
 
 @dataclass
 class _Have:
-    """What is in the repository: raw data ids with their files, and exposure records."""
+    """What is in the repository: instruments, raw data ids with their files, exposure records, names of detectors."""
 
-    files: dict[tuple[Any, ...], Path]
-    exposures: dict[tuple[str, int], Any]
     prepared: set[str]
+    files: dict[tuple[Any, ...], Path] = field(default_factory=dict)
+    exposures: dict[tuple[str, int], Any] = field(default_factory=dict)
+    detectors: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
-    out = _Have({}, {}, set(repo.instruments()))
+    out = _Have(set(repo.instruments()))
     from fullwell.repo.lookup import files_of
 
     for name in instruments:
@@ -225,18 +241,29 @@ def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
         with repo.butler.query() as query:
             for record in query.dimension_records("exposure").where(instrument=name):
                 out.exposures[name, record.id] = record
+        with repo.butler.query() as query:
+            for record in query.dimension_records("detector").where(instrument=name):
+                out.detectors[name, record.id] = record.full_name
         refs = repo.butler.query_datasets("raw", raw_run(name), explain=False, limit=None)
         for ref, path in files_of(repo, refs):
             out.files[name, ref.dataId["exposure"], ref.dataId["detector"]] = path
     return out
 
 
-def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[Any, ...], Path], transfer: str) -> str:
+def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[Any, ...], Path]) -> str:
     """ "known" where each frame of the file is in the repository from this very file; "new" where none is."""
     known = 0
     for one in ids:
         record = have.exposures.get((one.instrument, one.exposure))
         check_same([record] if record is not None else [], one)
+        name = have.detectors.setdefault((one.instrument, one.detector), one.detector_name)
+        if name != one.detector_name:
+            raise UsageError(
+                f"detector {one.detector} of {one.instrument} is '{name}', this file says '{one.detector_name}'",
+                where=str(path),
+                remedy="two detectors have one number: keep them in separate repositories, or correct the headers",
+                code="FW611",
+            )
         there = have.files.get(_key(one)) or taken.get(_key(one))
         if there is None:
             continue
@@ -244,8 +271,8 @@ def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[A
             raise UsageError(
                 f"{one} is there already, from another file",
                 where=f"{path} and {there}",
-                remedy="leave one of them out; if this one is better, remove the other with fullwell repo check or the "
-                "library's butler command first",
+                remedy="leave one of them out; if this one is better, remove the other first: butler prune-datasets of the "
+                "library",
                 code="FW611",
             )
         known += 1

@@ -1,9 +1,9 @@
 """What a repository makes Python import: only names that are known, unless the user trusts the repository.
 
 The library imports the classes that a repository names: in ``butler.yaml`` (managers, datastore, formatters, storage
-classes, converters), in its database (formatters of files, pixelizations of the sky). A name is code that runs. Known are the
-names that fullwell writes, those of the library's own configuration, and of names of Rubin's stack those whose package
-is not installed, which cannot run. Formatters that unpickle are never known.
+classes, converters), in its database (formatters of files, pixelizations of the sky). A name is code that runs. Known
+are the names that fullwell writes, those of the library's own configuration, and of names of Rubin's stack those whose
+package is not installed, which cannot run. Formatters that unpickle are never known.
 """
 
 from __future__ import annotations
