@@ -11,8 +11,20 @@ import pytest
 
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.conductor.verbs import plain_detector
-from fullwell.effects import bias, crosstalk, dark, flat, gain, interpolation, linearity, saturation_grow, variance
+from fullwell.effects import (
+    bias,
+    crosstalk,
+    dark,
+    flat,
+    gain,
+    interpolation,
+    linearity,
+    saturation,
+    saturation_grow,
+    variance,
+)
 from fullwell.frames import Frame, Mask, Observation
+from fullwell.measure import statistics
 from fullwell.products import Bias, Crosstalk, Dark, Flat, Gain, Linearity
 
 ULP = 2.0**-23
@@ -165,6 +177,107 @@ def test_growing_of_saturation(shared: Path) -> None:
     out = saturation_grow.flag(frame_of(data, meta), radius=3)
     want = data["out/growMasks3/mask"] >> meta["maskPlanes"]["SAT"] & 1
     np.testing.assert_array_equal(out.mask["SAT"], want == 1)
+
+
+def plane(data: Any, meta: dict[str, Any], key: str, name: str) -> np.ndarray:
+    """One plane of a mask of the file, bool."""
+    return (data[key] >> meta["maskPlanes"][name] & 1) == 1
+
+
+def test_saturation_and_its_growing(shared: Path) -> None:
+    """Counts from 60000 on are SAT; grown by two steps before filling. Image and variance are left as they are.
+
+    The reference grows what it has flagged just now; 21 pixels that were SAT before it leaves as they are.
+    """
+    data, meta = functions(shared)
+    image, before = data["in/image"], plane(data, meta, "in/mask", "SAT")
+    frame = Frame.from_arrays(image, unit="adu", detector=plain_detector(image.shape), raw=True)
+    out = saturation.flag(frame, saturation=60000.0)
+    assert out.mask["SAT"].sum() == 177
+    np.testing.assert_array_equal(out.mask["SAT"] | before, plane(data, meta, "out/saturation_grow0/mask", "SAT"))
+    np.testing.assert_array_equal(out.image.array, data["out/saturation_grow0/image"])
+    flagged = frame_of(data, meta)
+    flagged.mask["SAT"] = out.mask["SAT"]
+    grown = saturation_grow.flag(flagged, radius=2)
+    np.testing.assert_array_equal(grown.mask["SAT"] | before, plane(data, meta, "out/saturation_grow2/mask", "SAT"))
+    filled = interpolation.fill(grown, planes=("SAT",), avoid=("BAD",), widest=1000, edge=1000)
+    np.testing.assert_array_equal(filled.mask["INTRP"], plane(data, meta, "out/saturation_grow2/mask", "INTRP"))
+
+
+def test_widened_trails_lie_within_a_growing_by_four(shared: Path) -> None:
+    """The reference widens runs of saturated pixels along the row by up to four, by their length, where it is asked
+    to; ours grows by a distance that does not depend on the length. The widest of theirs is within ours of four.
+    """
+    data, meta = functions(shared)
+    widened = plane(data, meta, "out/widenSatTrails/mask", "SAT")
+    out = saturation_grow.flag(frame_of(data, meta), radius=4).mask["SAT"]
+    assert widened.sum() == 31 and not (widened & ~out).any()
+    assert (widened & ~saturation_grow.flag(frame_of(data, meta), radius=3).mask["SAT"]).any()
+
+
+def test_gains_that_bring_all_amplifiers_to_one_level(shared: Path) -> None:
+    """Not a step of ours: after it counts are no electrons. It is the gain step with gains times M/m, m the median of
+    an amplifier in electron, M the median of these. Tolerance: six roundings, gain and its square among them.
+    """
+    data, meta = functions(shared)
+    frame = frame_of(data, meta)
+    assert frame.detector is not None
+    nominal = Gain.of_detector(frame.detector)
+    electron = gain.remove(frame, nominal)
+    level = np.array([np.median(electron[amp.trimmed].image.array) for amp in frame.detector])
+    out = gain.remove(frame, Gain.of_detector(frame.detector.with_values(
+        gain=dict(zip(nominal.amps, (nominal.gain * np.median(level) / level).tolist(), strict=True))
+    )))  # fmt: skip
+    for name in ("image", "variance"):
+        want = data[f"out/applyGains_norm/{name}"]
+        np.testing.assert_allclose(getattr(out, name).array, want, rtol=6 * ULP, err_msg=name)
+
+
+def test_the_one_value_for_bad_pixels_is_our_statistic_and_no_step_of_ours(shared: Path) -> None:
+    """The reference puts one number of the whole image into all BAD pixels, next to stars and on gradients alike, and
+    keeps their variance: we leave what cannot be filled from neighbours as it is, without INTRP. The numbers agree.
+    """
+    data, meta = functions(shared)
+    bad = plane(data, meta, "in/mask", "BAD")
+    found = statistics(data["in/image"], bad, sigma=3.0, rounds=3)
+    for label, value in (("MEDIAN", found.median), ("MEANCLIP", found.mean)):
+        want = data[f"out/setBad_{label}/image"]
+        np.testing.assert_allclose(want[bad], value, rtol=ULP)
+        np.testing.assert_array_equal(want[~bad], data["in/image"][~bad])
+        np.testing.assert_array_equal(data[f"out/setBad_{label}/variance"], data["in/variance"])
+    ours = interpolation.fill(frame_of(data, meta), planes=("BAD",), avoid=(), widest=1, edge=0)
+    left = bad & ~ours.mask["INTRP"]
+    assert left.any()
+    np.testing.assert_array_equal(ours.image.array[left], data["in/image"][left])
+
+
+def test_far_from_the_only_neighbour_nothing_is_made_up(shared: Path) -> None:
+    """A gap of twelve pixels at the edge. The reference fades to a number of the caller's (0 here, else a level of the
+    image) and keeps it for the six farthest, flags all INTRP, and puts 0, or that level, into their variance: values
+    from nowhere. Ours gives the nearest pixel and its variance up to six away, and leaves the same six as they are.
+    """
+    data, meta = functions(shared)
+    bad = plane(data, meta, "in/mask", "BAD")
+    fallback = (data["out/interp_fallback/image"] == 0) & bad
+    assert fallback.sum() == 12 and plane(data, meta, "out/interp_fallback/mask", "INTRP")[fallback].all()
+    assert not data["out/interp_fallback/variance"][fallback].any()
+    assert data["out/interp_bad/variance"][fallback].min() > 10 * np.median(data["in/variance"])
+    out = interpolation.fill(frame_of(data, meta), planes=("BAD",), avoid=(), widest=1000, edge=6)
+    np.testing.assert_array_equal(bad & ~out.mask["INTRP"], fallback)
+    for y in np.unique(np.nonzero(fallback)[0]):
+        for name in ("image", "variance"):
+            got, given = getattr(out, name).array[y], data[f"in/{name}"][y]
+            np.testing.assert_array_equal(got[6:12], given[12])
+            np.testing.assert_array_equal(got[:6], given[:6])
+
+
+def test_growing_and_filling_in_turn(shared: Path) -> None:
+    """SAT grown by one step, then SAT and BAD filled: the same planes."""
+    data, meta = functions(shared)
+    grown = saturation_grow.flag(frame_of(data, meta), radius=1)
+    out = interpolation.fill(grown, planes=("SAT", "BAD"), avoid=(), widest=1000, edge=1000)
+    for name in ("SAT", "BAD", "INTRP"):
+        np.testing.assert_array_equal(out.mask[name], plane(data, meta, "out/interp_badsat_grow1/mask", name), name)
 
 
 def test_interpolation_fills_the_same_pixels_and_agrees_within_the_noise(shared: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from fullwell.frames import Frame
 from fullwell.measure import Clip, combine, statistics
 from fullwell.measure.levels import clip_factor
-from fullwell.measure.rejection import median_factor
+from fullwell.measure.rejection import factors, median_factor
 
 CASES = ("case1_n9", "case2_n4")
 LABELS = (("c3i3_sat", 3.0, 3, ("SAT",)), ("c5.5i3_none", 5.5, 3, ()), ("c4i1_sat_intrp", 4.0, 1, ("SAT", "INTRP")))
@@ -34,8 +34,6 @@ def frames(data, variance=False):
 
 def raw_scatter(made, clip, method):
     """Our variance from the scatter without our correction for the clip: what the library gives."""
-    from fullwell.measure.rejection import factors
-
     out = made.variance_scatter.copy()
     number = made.count + made.rejected
     for n in np.unique(number):
@@ -123,6 +121,58 @@ def test_calibration_combination(shared, case):
         filled = (data[f"{label}/mask"] & 1) != 0
         np.testing.assert_allclose(made.image[~filled], data[f"{label}/image"][~filled], rtol=3e-7)
         assert np.array_equal(np.isnan(made.image), filled)
+
+
+SHORT = ("meanclip", "mean_scaled", "meanstats")
+
+
+def of_the_task(data, short, method, variance):
+    """Our combination with the scales of the calibration task, and the pixels it could combine."""
+    label = f"combine_{short}"
+    header = json.loads(str(data["meta_json"]))["headers"][label]
+    scale = np.array([header[f"CPP_INPUT_SCALE_{i}"] for i in range(len(data["in/stack"]))])
+    planes = ("SAT", "DETECTED", "INTRP", "NO_DATA")
+    clip = Clip.lsst() if method == "clipped" else None
+    made = combine(frames(data, variance), method=method, clip=clip, scale=1 / scale, mask_planes=planes)
+    return made, (data[f"{label}/mask"] & 1) == 0
+
+
+@pytest.mark.parametrize("short", SHORT)
+def test_variance_of_the_calibration_task_from_the_scatter(shared, short):
+    """Nine frames: more than five, so that the task takes the scatter, as we do without our factor for the clip.
+
+    Tolerance: scaled values of level m and scatter s are rounded to 2^-24 m, which moves s by 2^-24 m/s; m/s is 400
+    at most where nothing is scaled, and two values may be all that is left.
+    """
+    data = reference(shared, "case1_n9")
+    made, good = of_the_task(data, short, "clipped", variance=False)
+    want = data[f"combine_{short}/variance"]
+    got = raw_scatter(made, Clip.lsst(), "clipped")
+    steep = np.abs(made.image) / np.sqrt(want * made.count)
+    error = np.abs(got / want - 1)
+    assert (error[good] <= 4 * 2.0**-24 * (2 + steep[good])).all()
+
+
+@pytest.mark.parametrize("short", SHORT)
+def test_variance_of_the_calibration_task_from_the_inputs(shared, short):
+    """Four frames: up to five the task takes the variances of the inputs, as we do without our factor for the clip."""
+    data = reference(shared, "case2_n4")
+    made, good = of_the_task(data, short, "clipped", variance=True)
+    got = made.variance.copy()
+    number = made.count + made.rejected
+    for n in np.unique(number[good]):
+        got[number == n] /= np.float32(factors(int(n), "clipped", Clip.lsst())[1])
+    np.testing.assert_allclose(got[good], data[f"combine_{short}/variance"][good], rtol=4 * 2.0**-23)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_mistake_variance_of_a_median_in_the_calibration_task(shared, case):
+    """Always the scatter times pi/2, however few the frames; with the exact factor, which we take, it is ours."""
+    data = reference(shared, case)
+    made, good = of_the_task(data, "median", "median", variance=False)
+    exact = np.vectorize(median_factor)(np.maximum(made.count, 1))
+    want = data["combine_median/variance"]
+    np.testing.assert_allclose((made.variance_scatter / exact * (np.pi / 2))[good], want[good], rtol=2e-6)
 
 
 def test_clipped_statistics_of_one_image(shared):
