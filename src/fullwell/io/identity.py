@@ -36,7 +36,7 @@ def embedded_id(path: str | os.PathLike[str]) -> str:
         the file is not there or cannot be read.
     """
     name = os.fspath(path)
-    with gzip.open(name) if name.endswith(".gz") else open(name, "rb") as stream:
+    with _open(name) as stream:
         start = stream.read(BLOCK)
         if start.startswith(b"SIMPLE"):
             return _of_fits(stream, start)
@@ -59,7 +59,7 @@ def embedded_keys(path: str | os.PathLike[str]) -> dict[str, Any]:
         the file is not there or cannot be read.
     """
     name = os.fspath(path)
-    with gzip.open(name) if name.endswith(".gz") else open(name, "rb") as stream:
+    with _open(name) as stream:
         start = stream.read(BLOCK)
         if start.startswith(b"SIMPLE"):
             first = _header(stream, start)
@@ -69,6 +69,10 @@ def embedded_keys(path: str | os.PathLike[str]) -> dict[str, Any]:
         if start.lstrip().startswith(b"{"):
             return _top(start + stream.read(_LARGEST_JSON))
     return {}
+
+
+def _open(name: str) -> Any:
+    return gzip.open(name) if name.endswith(".gz") else open(name, "rb")
 
 
 def _header(stream: IO[bytes], start: bytes) -> dict[str, Any]:

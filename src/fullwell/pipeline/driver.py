@@ -202,9 +202,9 @@ class _Run:
         """Give ready jobs to the executor, up to the limit in flight."""
         now = time.monotonic()
         while self.later and self.later[0][0] <= now:
-            _, job, alone = heapq.heappop(self.later)
-            if job in self.open:
-                self.ready.add(self.jobs[job], alone=alone)
+            _, name, alone = heapq.heappop(self.later)
+            if name in self.open:
+                self.ready.add(self.jobs[name], alone=alone)
         capacity = max(1, self.executor.capacity)
         self.summary.workers = max(self.summary.workers, capacity)
         seconds = self.options.batch_seconds

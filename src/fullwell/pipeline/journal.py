@@ -78,7 +78,7 @@ def _lines(path: Path) -> list[dict[str, Any]]:
         return []
     except OSError as err:
         raise FileError(f"'{path}' cannot be read: {err.strerror}", where=str(path)) from err
-    for line in text.split(b"\n"):
+    for line in text.split(b"\n")[:-1]:
         with contextlib.suppress(ValueError):
             value = json.loads(line)
             if isinstance(value, dict):
@@ -148,7 +148,7 @@ def remaining(saved: Saved) -> tuple[list[Job], set[str]]:
     finished = {
         job.id
         for job in saved.jobs
-        if (line := saved.last.get(job.id)) is not None and line["state"] in ("done", "kept") and _there(line)
+        if (line := saved.last.get(job.id)) is not None and line.get("state") in ("done", "kept") and _there(line)
     }
     return [job for job in saved.jobs if job.id not in finished], finished
 

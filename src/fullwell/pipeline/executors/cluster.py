@@ -88,17 +88,17 @@ class Dask:
         self._looked = self._worked = 0.0
         self._capacity = 0
         if not address:
-            self._make(distributed, workers)
-        self.address = address or self._cluster.scheduler_address
+            self._cluster = self._make(distributed, workers)
+        self.address: str = address or str(self._cluster.scheduler_address)
         self._connect(distributed, wait)
         (note or logger.info)(f"dashboard of the workers: {self.dashboard}")
 
-    def _make(self, distributed: Any, workers: int | None) -> None:
+    def _make(self, distributed: Any, workers: int | None) -> Any:
         """A cluster of this machine, which only this machine can reach."""
         self._scratch = tempfile.mkdtemp(prefix="fullwell-dask-")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         try:
-            self._cluster = distributed.LocalCluster(
+            return distributed.LocalCluster(
                 n_workers=workers or cores,
                 threads_per_worker=1,
                 processes=True,

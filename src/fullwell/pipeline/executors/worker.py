@@ -28,9 +28,10 @@ from fullwell.io.identity import embedded_id, same_id
 from fullwell.pipeline.jobs import Done, Job, Output, Written
 from fullwell.pipeline.retry import describe
 
-__all__ = ["Cache", "complete", "name", "prefetch", "run_batch", "run_job", "run_jobs"]
+__all__ = ["Cache", "complete", "load", "name", "prefetch", "run_batch", "run_job", "run_jobs"]
 
 T = TypeVar("T")
+Tasks = Mapping[str, Callable[[Job, "Cache"], None]]
 _notes: ContextVar[list[str] | None] = ContextVar("notes", default=None)
 _swept: set[str] = set()
 
@@ -69,13 +70,14 @@ class Cache:
             return kept
 
 
-def _bytes(thing: Any, depth: int = 3) -> int:
-    """Memory of the arrays in a thing, its fields and their members [byte]; 1 kB where it has none."""
+def _arrays(thing: Any, found: dict[int, int], depth: int = 3) -> dict[int, int]:
+    """Arrays in a thing, its fields and their members: identity -> memory [byte], each array once."""
     size = getattr(thing, "nbytes", None)
     if isinstance(size, int):
-        return size
+        found[id(thing)] = size
+        return found
     if depth == 0 or isinstance(thing, str | bytes | int | float | type(None)):
-        return 0
+        return found
     members: Iterable[Any] = ()
     if isinstance(thing, Mapping):
         members = thing.values()
@@ -84,8 +86,14 @@ def _bytes(thing: Any, depth: int = 3) -> int:
     else:
         slots = [getattr(thing, s, None) for c in type(thing).__mro__ for s in getattr(c, "__slots__", ())]
         members = [*getattr(thing, "__dict__", {}).values(), *slots]
-    found = sum(_bytes(m, depth - 1) for m in members)
-    return found if depth < 3 else max(found, 1024)
+    for member in members:
+        _arrays(member, found, depth - 1)
+    return found
+
+
+def _bytes(thing: Any) -> int:
+    """Memory that a thing holds [byte]; 1 kB where it has no arrays."""
+    return max(1024, sum(_arrays(thing, {}).values()))
 
 
 def prefetch(paths: Iterable[str]) -> threading.Thread:
@@ -180,13 +188,13 @@ def _collecting() -> Iterator[list[str]]:
             _notes.reset(token)
 
 
-def _work(job: Job, cache: Cache) -> tuple[str, tuple[Written, ...]]:
+def _work(job: Job, cache: Cache, tasks: Tasks | None) -> tuple[str, tuple[Written, ...]]:
     from fullwell.pipeline.tasks import TASKS
 
     there = complete(job)
     if there is not None:
         return "kept", there
-    task = TASKS[job.task]
+    task = TASKS[job.task] if tasks is None else tasks[job.task]
     _prepare(job)
     faults.point("before-task")
     task(job, cache)
@@ -202,14 +210,18 @@ def _work(job: Job, cache: Cache) -> tuple[str, tuple[Written, ...]]:
     return "done", there or ()
 
 
-def run_job(job: Job, cache: Cache) -> Done:
-    """One job: kept where its outputs are there, else computed; an exception becomes a failure."""
+def run_job(job: Job, cache: Cache, tasks: Tasks | None = None) -> Done:
+    """One job: kept where its outputs are there, else computed; an exception becomes a failure.
+
+    `tasks` : name -> function; None for those of the registry.
+    """
     clock = time.process_time if threading.current_thread() is threading.main_thread() else time.thread_time
     wall, cpu = time.perf_counter(), clock()
-    state, outputs, failure = "failed", (), None
+    state, failure = "failed", None
+    outputs: tuple[Written, ...] = ()
     with _collecting() as notes:
         try:
-            state, outputs = _work(job, cache)
+            state, outputs = _work(job, cache, tasks)
         except Exception as err:
             failure = describe(err, job, worker=name())
     return Done(
