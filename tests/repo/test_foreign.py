@@ -220,6 +220,8 @@ def test_member_of_a_zip_file(tmp_path: Path) -> None:
     absent = ResourcePath(f"file://{tmp_path}/pack.zip#zip-path=other.json")
     with pytest.raises(FileError, match="file of this log is gone"), _local(absent, "log"):
         pass
+    with pytest.raises(KeyError, match="a bug"), _local(ResourcePath(f"file://{tmp_path}/pack.zip"), "log"):
+        raise KeyError("a bug")
 
 
 def test_dataset_in_pieces_is_refused(butler: Any) -> None:

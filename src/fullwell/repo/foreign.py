@@ -22,7 +22,7 @@ import math
 import re
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -108,23 +108,24 @@ def read_dataset(butler: Butler, ref: DatasetRef, component: str | None = None, 
 def _local(uri: ResourcePath, what: str) -> Iterator[str]:
     """Path of a file on this machine: fetched, or taken out of a zip file, where it has to be."""
     member = uri.unquoted_fragment.removeprefix("zip-path=") if uri.fragment.startswith("zip-path=") else ""
-    try:
-        with uri.as_local() as local:
-            if not member:
-                if not local.exists():
-                    raise FileNotFoundError(local.ospath)
-                yield local.ospath
-                return
-            with zipfile.ZipFile(local.ospath) as pack, local.temporary_uri(suffix=_suffix(member)) as out:
-                out.write(pack.read(member))
-                yield out.ospath
-    except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
-        raise FileError(
-            f"the file of this {what} is gone or damaged",
-            where=uri.ospath if uri.isLocal else str(uri),
-            remedy="the repository names it, so it was moved or deleted: put it back",
-            code="FW183",
-        ) from error
+    with ExitStack() as stack:
+        try:
+            local = stack.enter_context(uri.as_local())
+            if not local.exists():
+                raise FileNotFoundError(local.ospath)
+            if member:
+                with zipfile.ZipFile(local.ospath) as pack:
+                    content = pack.read(member)
+                local = stack.enter_context(local.temporary_uri(suffix=_suffix(member)))
+                local.write(content)
+        except (FileNotFoundError, KeyError, zipfile.BadZipFile) as error:
+            raise FileError(
+                f"the file of this {what} is gone or damaged",
+                where=uri.ospath if uri.isLocal else str(uri),
+                remedy="the repository names it, so it was moved or deleted: put it back",
+                code="FW183",
+            ) from error
+        yield local.ospath
 
 
 def _suffix(name: str) -> str:
