@@ -22,7 +22,9 @@ class MaskPlane:
 
 PLANES: tuple[MaskPlane, ...] = (
     MaskPlane("BAD", 0, "Defective pixel or amplifier: its value says nothing about the light."),
-    MaskPlane("SAT", 1, "At or above the saturation level of its amplifier, in adu above the serial overscan."),
+    MaskPlane(
+        "SAT", 1, "At or above the amplifier's saturation level, above the overscan, or the converter's largest count."
+    ),
     MaskPlane("INTRP", 2, "The value was replaced by interpolation from its neighbours."),
     MaskPlane("CR", 3, "Hit by a cosmic ray."),
     MaskPlane("EDGE", 4, "Too near the edge of the detector for a correction that needs neighbours."),
