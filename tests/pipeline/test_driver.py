@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +149,42 @@ def test_an_index_that_stays_away_stops_the_run_and_it_can_be_resumed(tmp_path: 
     index = Index()
     again = run(plan, index, root)
     assert again.ok and again.count("kept") == 7 and len(index.rows) == 7
+
+
+def test_an_index_on_a_full_disk_stops_the_run_at_once(tmp_path: Path) -> None:
+    class Full(Index):
+        def ingest(self, block: Any) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    plan, root = Plan(tmp_path), tmp_path / "run"
+    plan.many(4)
+    summary = run(plan, Full(), root)
+    assert "cannot be written: OSError" in summary.stopped and "resume" in summary.stopped and summary.wall < 30
+    assert run(plan, root=root).count("kept") == 4
+
+
+def test_a_journal_on_a_full_disk_stops_the_run_and_stays_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, root, index, write = Plan(tmp_path), tmp_path / "run", Index(), os.write
+    plan.many(9)
+    calls: list[int] = []
+
+    def full(handle: int, data: Any) -> int:
+        calls.append(len(data))
+        if len(calls) == 2:
+            return write(handle, data[:20])
+        if len(calls) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write(handle, data)
+
+    monkeypatch.setattr("os.write", full)
+    summary = run(plan, index, root, block=3, block_seconds=99)
+    monkeypatch.undo()
+    assert "free some space" in summary.stopped and summary.exit_code == 1
+    lines = (root / "journal.jsonl").read_text()
+    assert lines.endswith("\n") and all(json.loads(line)["state"] == "done" for line in lines.splitlines())
+    assert run(plan, index, root).ok and len(index.rows) == 9
 
 
 def test_what_the_index_refuses_fails_alone(tmp_path: Path) -> None:

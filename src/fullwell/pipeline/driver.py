@@ -16,13 +16,13 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from fullwell.base import faults
-from fullwell.base.errors import FullwellError, RecipeError, UsageError, WorkerError
+from fullwell.base.errors import FileError, FullwellError, RecipeError, UsageError, WorkerError
 from fullwell.base.progress import progress
 from fullwell.io.atomic import sweep
 from fullwell.pipeline.executors.base import Executor
 from fullwell.pipeline.jobs import Costs, Done, Failure, Job, LostWorker, ReadyQueue
 from fullwell.pipeline.journal import Journal
-from fullwell.pipeline.retry import RetryPolicy, describe, passes
+from fullwell.pipeline.retry import RetryPolicy, describe, halts, passes
 from fullwell.pipeline.summary import Summary
 
 __all__ = ["NoSink", "Options", "Sink", "run"]
@@ -112,11 +112,16 @@ class _Writer:
         try:
             self._sink.ingest(block)
         except Exception as err:
-            if not passes(err):
-                block = self._one_by_one(block)
-            else:
+            if halts(err):
+                raise WorkerError(
+                    f"the repository cannot be written: {describe(err).line}",
+                    remedy="free some space, then resume the run: the files that were made are whole",
+                    code="FW702",
+                ) from err
+            if passes(err):
                 self._wait(err)
                 return False
+            block = self._one_by_one(block)
         self._away_since = None
         faults.point("after-ingest")
         if self._journal is not None:
@@ -377,11 +382,11 @@ class _Run:
             self.halt()
             with contextlib.suppress(KeyboardInterrupt):
                 self.drain()
-        except WorkerError as err:
+        except (WorkerError, FileError) as err:
             self.summary.stopped = str(err)
         try:
             self.writer.flush(force=True)
-        except WorkerError as err:
+        except (WorkerError, FileError) as err:
             self.summary.stopped = self.summary.stopped or str(err)
         except KeyboardInterrupt:
             self.summary.interrupted = True

@@ -18,7 +18,7 @@ from typing import Any
 
 from fullwell.base import faults
 from fullwell.base.errors import FileError, UsageError
-from fullwell.io.atomic import atomic_path, sweep
+from fullwell.io.atomic import atomic_path, sweep, write_error
 from fullwell.io.folders import make_folder
 from fullwell.pipeline.jobs import Done, Job
 
@@ -220,7 +220,13 @@ class Journal:
             os.ftruncate(self._file, end)
 
     def write(self, block: Iterable[Done]) -> None:
-        """Lines for jobs whose state is final, forced to disk before this returns."""
+        """Lines for jobs whose state is final, forced to disk before this returns.
+
+        Raises
+        ------
+        FileError
+            the disk is full or gone; the journal is then as it was.
+        """
         lines = []
         for done in block:
             values = done.to_dict()
@@ -230,10 +236,15 @@ class Journal:
             lines.append(json.dumps(values) + "\n")
         if not lines:
             return
-        data = memoryview("".join(lines).encode())
-        while data:
-            data = data[os.write(self._file, data) :]
-        os.fsync(self._file)
+        data, start = memoryview("".join(lines).encode()), os.fstat(self._file).st_size
+        try:
+            while data:
+                data = data[os.write(self._file, data) :]
+            os.fsync(self._file)
+        except OSError as err:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, start)
+            raise write_error(err, self._path) from err
         faults.point("after-journal")
 
     def record(self, job: Job, done: Done, attempts: int) -> Path:

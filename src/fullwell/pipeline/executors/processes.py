@@ -39,7 +39,7 @@ class _Worker:
         for key in _ONE_THREAD:
             environment.setdefault(key, "1")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            [sys.executable, "-P", "-c", _START], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
         )
         self.jobs: dict[str, Job] = {}
         self.busy = False
@@ -160,7 +160,11 @@ class Processes:
         """Put a new worker in the place of a dead one."""
         if worker not in self._workers:
             return None
-        code = worker.process.wait()
+        try:
+            code = worker.process.wait(5.0)
+        except subprocess.TimeoutExpired:
+            worker.process.kill()
+            code = worker.process.wait()
         if not worker.ready:
             self._deaths += 1
         if self._deaths >= _DEATHS_AT_START:
