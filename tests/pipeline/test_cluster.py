@@ -137,6 +137,47 @@ def test_a_lost_scheduler_says_resume_and_it_can_be(tmp_path: Path, machines: Cl
     assert sum(plan.runs(j.id) for j in plan.jobs) <= 61
 
 
+CLIENT = """
+import sys
+from pathlib import Path
+from fullwell.pipeline import driver, journal
+from fullwell.pipeline.executors import open_executor
+root = Path(sys.argv[1])
+saved = journal.load(root)
+jobs, finished = journal.remaining(saved)
+executor = open_executor("dask", scheduler=sys.argv[2], modules=["toytasks"])
+with journal.Journal(root) as book:
+    options = driver.Options(batch_seconds=0.2, block=5)
+    summary = driver.run(jobs, saved.dependencies, executor, None, book, options, finished=finished)
+executor.close()
+print(summary)
+sys.exit(summary.exit_code)
+"""
+
+
+@pytest.mark.slow
+def test_a_killed_client_is_resumed_on_the_same_workers(tmp_path: Path, machines: Cluster) -> None:
+    machines.add("127.0.0.1")
+    machines.add("127.0.0.2")
+    plan, root = Plan(tmp_path / "shared"), tmp_path / "run"
+    plan.add("sum", *plan.many(80, sleep=0.05))
+    journal.write_plan(root, plan.jobs, plan.after, {})
+    environment = {**os.environ, "PYTHONPATH": HELPERS}
+    call = [sys.executable, "-c", CLIENT, str(root), machines.address]
+    first = subprocess.Popen(call, env=environment)
+    while len(journal.remaining(journal.load(root))[1]) < 10:
+        time.sleep(0.05)
+        assert first.poll() is None
+    first.kill()
+    first.wait()
+    assert subprocess.run(call, env=environment, check=False).returncode == 0
+    assert plan.sums()["sum"] == 81 and len(plan.sums()) == 81
+    assert journal.remaining(journal.load(root))[0] == []
+    assert not [p for p in (tmp_path / "shared" / "out").iterdir() if p.name.startswith(".")]
+    # what the two workers were at when the client died may be done by both runs at once: two batches each
+    assert sum(plan.runs(j.id) for j in plan.jobs) <= 81 + 4 * 4
+
+
 def test_no_scheduler_and_no_worker_are_errors(machines: Cluster) -> None:
     with pytest.raises(WorkerError, match=r"does not answer(.|\n)*dask scheduler"):
         cluster.Dask("tcp://127.0.0.1:1", wait=0.5)
