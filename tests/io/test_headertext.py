@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from astropy.io import fits
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fullwell.base.errors import HeaderError
@@ -99,6 +99,7 @@ def test_keyword_that_fits_cannot_hold() -> None:
 
 
 @settings(max_examples=50, deadline=None)
+@example([("", " ", "   "), ("a ", "b", "  ")])
 @given(st.lists(st.tuples(TEXTS, TEXTS, TEXTS), max_size=5))
 def test_table_is_astropys(rows: list[tuple[str, str, str]]) -> None:
     columns = {name: [row[i] for row in rows] for i, name in enumerate(("step", "note", "record"))}

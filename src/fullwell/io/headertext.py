@@ -210,9 +210,12 @@ class PlainHdu:
 
     @classmethod
     def table(cls, name: str, columns: Mapping[str, Sequence[str]]) -> PlainHdu:
-        """A binary table of columns of ASCII text, each as wide as its longest; spaces at the end are left out."""
+        """A binary table of columns of ASCII text, each as wide as its longest.
+
+        Spaces at the end are left out, but for one where there is nothing else, as astropy does.
+        """
         widths = [max(map(len, column), default=1) or 1 for column in columns.values()]
-        held = [[text.rstrip(" ").encode("ascii") for text in column] for column in columns.values()]
+        held = [[(text.rstrip(" ") or text[:1]).encode("ascii") for text in column] for column in columns.values()]
         rows = [b"".join(t.ljust(w, b"\0") for t, w in zip(r, widths, strict=True)) for r in zip(*held, strict=True)]
         first = [("XTENSION", "BINTABLE", "binary table extension"), ("BITPIX", 8, "array data type"),
                  ("NAXIS", 2, "number of array dimensions"), ("NAXIS1", sum(widths), "length of dimension 1"),

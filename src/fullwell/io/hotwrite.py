@@ -125,9 +125,9 @@ class MappedWriter:
             raise UsageError(f"a tile {stored.shape} at row {row} does not lie in plane {name} {plane.shape}")
         at = plane.data + row * plane.shape[1] * 4
         try:
-            done = os.pwrite(self._file, stored, at)
+            done = os.pwrite(self._file, stored.data, at)
             if done < stored.nbytes:
-                _put(self._file, memoryview(stored).cast("B")[done:], at + done)
+                _put(self._file, stored.data.cast("B")[done:], at + done)
         except OSError as error:
             raise atomic.write_error(error, self.path) from error
         with self._lock:

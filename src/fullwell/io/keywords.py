@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,10 @@ _ELECTRONICS = re.compile(
     r"MAXLIN|ATODGAIN|GAINVAL|BUNIT)(\d{0,3}|[A-Z])$"
 )
 _ESO = re.compile(r"^ESO DET OUT\d+ (GAIN|CONAD|RON|PRSCX|PRSCY|OVSCX|OVSCY)$")
+_ORIGIN = frozenset(f"{word}{axis}A" for word in ("CTYPE", "CRPIX", "CRVAL", "CUNIT", "CDELT") for axis in (1, 2)) | {
+    f"CD{i}_{j}A" for i in (1, 2) for j in (1, 2)
+}
+"""Keywords of the linear WCS "A", which are made anew."""
 _UNITS = {
     **dict.fromkeys(("adu", "adus", "dn", "count", "counts", "ct", "data number"), "adu"),
     **dict.fromkeys(("electron", "electrons", "e-", "e", "elec", "photoelectron"), "electron"),
@@ -247,14 +252,21 @@ def _moved_physical(header: Mapping[str, Any], move: Affine) -> dict[str, Any]:
     return out
 
 
+@lru_cache(maxsize=256)
+def _maps(detector: Detector) -> tuple[tuple[Affine, ...], bool]:
+    """The map of each amplifier, and whether they are all the same; found once per detector, not per frame."""
+    maps = tuple(Affine.amplifier(amp) for amp in detector)
+    return maps, all(m.same(maps[0]) for m in maps[1:])
+
+
 def _map_of(header: Mapping[str, Any], detector: Detector) -> tuple[Affine, bool]:
     """The map from raw to assembled image, and whether all amplifiers share it.
 
     Where they do not, that of the amplifier whose HDU the coordinates came from (FWWCSAMP), or in or nearest to
     whose data the reference pixel lies.
     """
-    maps = [Affine.amplifier(amp) for amp in detector]
-    if all(m.same(maps[0]) for m in maps[1:]):
+    maps, shared = _maps(detector)
+    if shared:
         return maps[0], True
     if header.get("FWWCSAMP") in detector.names:
         return maps[detector.names.index(header["FWWCSAMP"])], False
@@ -269,6 +281,7 @@ def _map_of(header: Mapping[str, Any], detector: Detector) -> tuple[Affine, bool
     return maps[nearest], False
 
 
+@lru_cache(maxsize=4096)
 def stale(key: str) -> bool:
     """Whether a keyword of a raw header no longer holds for a corrected, assembled image."""
     return any(rule.match(key) for rule in (_STRUCTURE, _SECTIONS, _ELECTRONICS, _ESO))
@@ -315,7 +328,7 @@ def output_header(
         move = Affine.identity()
     if binning != (1, 1):
         move = move.then(Affine.binned(*binning))
-    out.update(moved_wcs({k: v for k, v in metadata.items() if not _is_origin(k)}, move))
+    out.update(moved_wcs({k: v for k, v in metadata.items() if k not in _ORIGIN}, move))
     if whole:
         out.update(_moved_physical(metadata, move))
     else:
@@ -333,12 +346,6 @@ def output_header(
     if saturation is not None and math.isfinite(saturation):
         out["SATURATE"] = float(saturation)
     return out
-
-
-def _is_origin(key: str) -> bool:
-    return key in {f"{word}{axis}A" for word in ("CTYPE", "CRPIX", "CRVAL", "CUNIT", "CDELT") for axis in (1, 2)} | {
-        f"CD{i}_{j}A" for i in (1, 2) for j in (1, 2)
-    }
 
 
 def _origin(box: Box, binning: tuple[int, int]) -> dict[str, Any]:
