@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "combine": ("combine", "Frames"),
     "simulate": ("simulate", "Frames"),
     "build": ("build", "Calibrations and cameras"),
+    "repo": ("repo", "Calibrations and cameras"),
     "instrument": ("instrument", "Calibrations and cameras"),
     "plan": ("plan", "Repository and pipeline"),
     "run": ("run", "Repository and pipeline"),

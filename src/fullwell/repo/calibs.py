@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID
 
-from fullwell.base.errors import HeaderError, UsageError
-from fullwell.repo.dimensions import Records, butler_name
-from fullwell.repo.ingest import TRANSFERS
-from fullwell.repo.layout import DATASETS, PRODUCT_CLASSES, calib_collection, defaults_collection, gen_run, safe
+from fullwell.base.errors import UsageError
+from fullwell.repo.layout import DATASETS, calib_collection, defaults_collection, gen_run
 from fullwell.repo.repository import speaking
 
 if TYPE_CHECKING:
@@ -21,7 +18,20 @@ if TYPE_CHECKING:
 
     from fullwell.repo.repository import Repository
 
-__all__ = ["Entry", "certify", "certify_from", "decertify", "enter_files", "prepend", "span", "validity"]
+__all__ = [
+    "Entry",
+    "Valid",
+    "certified",
+    "certify",
+    "certify_from",
+    "decertify",
+    "enter_files",
+    "forget",
+    "prepend",
+    "shown",
+    "span",
+    "validity",
+]
 
 
 @dataclass(frozen=True)
@@ -72,88 +82,6 @@ def enter_files(repo: Repository, entries: Iterable[Entry]) -> list[DatasetRef]:
                     butler.collections.register(run)
             butler.ingest(*fresh, transfer=None, record_validation_info=True)
     return refs
-
-
-def enter_products(
-    repo: Repository, paths: Iterable[str | os.PathLike[str]], stamp: str, *, transfer: str = "copy"
-) -> list[DatasetRef]:
-    """Enter product files that were made without a repository, in the RUN ``<Instrument>/calibgen/<stamp>``.
-
-    The id of a dataset is the one that its file carries, else one made of the product's own: the same file gives the
-    same id, and is entered once.
-
-    Parameters
-    ----------
-    paths : files of products; each names its instrument and detector. transfer : one of `ingest.TRANSFERS`.
-
-    Raises
-    ------
-    UsageError
-        two files for one data id, an unknown way of transfer. HeaderError: the file does not say what it is for.
-        FileError: it is no product.
-    """
-    from lsst.daf.butler import DataCoordinate, DatasetRef, FileDataset
-
-    from fullwell.repo.lookup import known_ids
-
-    if transfer not in TRANSFERS:
-        raise UsageError(f"transfer '{transfer}' is unknown", remedy=f"one of {', '.join(TRANSFERS)}")
-    records, butler = Records(), repo.butler
-    entries: dict[tuple[Any, ...], Entry] = {}
-    for path in map(Path, paths):
-        one = _entry(path, stamp, records)
-        key = (one.dataset, *sorted(one.data_id.items()))
-        if key in entries and entries[key].id != one.id:
-            raise UsageError(
-                f"two files for the {one.dataset} of {dict(one.data_id)}",
-                where=f"{entries[key].path} and {path}",
-                remedy="enter them one after the other, each with its own span of validity",
-            )
-        entries[key] = one
-    there = known_ids(repo, [one.id for one in entries.values()])
-    with speaking(str(repo.path)), butler.transaction():
-        records.insert(butler)
-        for instrument in dict.fromkeys(str(one.data_id["instrument"]) for one in entries.values()):
-            repo.prepare(instrument)
-            new_run(repo, instrument, stamp)
-        refs, fresh = [], []
-        for one in entries.values():
-            kind = butler.get_dataset_type(one.dataset)
-            data_id = DataCoordinate.standardize(
-                dict(one.data_id), universe=butler.dimensions, dimensions=kind.dimensions
-            )
-            ref = DatasetRef(kind, data_id, run=one.run, id=one.id)
-            refs.append((butler.get_dataset(one.id) or ref) if one.id in there else ref)
-            if one.id not in there:
-                fresh.append(FileDataset(os.path.abspath(one.path), [ref]))
-        if fresh:
-            butler.ingest(*fresh, transfer=TRANSFERS[transfer], record_validation_info=True)
-    return refs
-
-
-def _entry(path: Path, stamp: str, records: Records) -> Entry:
-    """What a product file is called in a repository; its instrument, detector and filter are added to the records."""
-    from fullwell import io
-    from fullwell.repo.provenance import read_origin
-
-    product = io.read_product(path)
-    seen = product.observation
-    if not seen.instrument or product.kind not in PRODUCT_CLASSES:
-        raise HeaderError(
-            f"the {product.kind} does not say which instrument and detector it is for",
-            where=str(path),
-            remedy="build it with fullwell, or put INSTRUME and DETECTOR into its header",
-        )
-    name = butler_name(seen.instrument)
-    records.add_instrument(name)
-    records.add_detector(name, seen.detector_id, seen.detector or str(seen.detector_id))
-    data_id: dict[str, Any] = {"instrument": name, "detector": seen.detector_id}
-    if "physical_filter" in DATASETS[product.kind].dimensions:
-        data_id["physical_filter"] = safe(seen.filter) if seen.filter else "unknown"
-        records.add_filter(name, data_id["physical_filter"], seen.band or "unknown")
-    carried = read_origin(path).id
-    ident = UUID(carried) if carried else uuid5(NAMESPACE_URL, f"fullwell:{product.kind}:{product.id}")
-    return Entry(product.kind, data_id, gen_run(name, stamp), path, ident)
 
 
 def span(begin: str | None = None, end: str | None = None) -> Any:
@@ -216,32 +144,40 @@ def certify(
         if not ref.datasetType.isCalibration():
             raise UsageError(f"a {ref.datasetType.name} is no calibration", remedy="only calibrations are certified")
         by_instrument.setdefault(str(ref.dataId["instrument"]), []).append(ref)
-    registry, names = repo.butler.registry, []
-    with speaking(str(repo.path)), repo.butler.transaction():
-        for instrument, some in by_instrument.items():
-            name = calib_collection(instrument, setup)
-            if name not in set(repo.butler.collections.query("*")):
-                repo.butler.collections.register(name, CollectionType.CALIBRATION)
-            names.append(name)
-            try:
-                registry.certify(name, some, when)
-            except ConflictingDefinitionError as error:
-                raise UsageError(
-                    f"the span {when} overlaps with certified calibrations: {_overlap(repo, name, some, when)}",
-                    where=f"{repo.path}, collection {name}",
-                    remedy="end their validity first (fullwell repo decertify), or give a span that does not overlap",
-                    code="FW612",
-                ) from error
+    registry, names, name = repo.butler.registry, [], ""
+    try:
+        with speaking(str(repo.path)), repo.butler.transaction():
+            for instrument, some in by_instrument.items():
+                name = calib_collection(instrument, setup)
+                if name not in set(repo.butler.collections.query("*")):
+                    repo.butler.collections.register(name, CollectionType.CALIBRATION)
+                names.append(name)
+                try:
+                    registry.certify(name, some, when)
+                except ConflictingDefinitionError as error:
+                    raise _Overlap from error
+    except _Overlap as error:
+        raise UsageError(
+            f"the span {shown(when)} overlaps with what is certified: {_overlapping(repo, name, refs, when)}",
+            where=f"{repo.path}, collection {name}",
+            remedy="end their validity first (fullwell repo decertify), or give a span that does not overlap",
+            code="FW612",
+        ) from error
     return names
 
 
-def _overlap(repo: Repository, name: str, refs: Sequence[DatasetRef], when: Any) -> str:
+class _Overlap(Exception):
+    """Leaves the transaction, so that the database can be asked again."""
+
+
+def _overlapping(repo: Repository, name: str, refs: Sequence[DatasetRef], when: Any) -> str:
     mine = {(r.datasetType.name, r.dataId) for r in refs}
     out = []
-    for kind in {r.datasetType for r in refs}:
-        for one in repo.butler.registry.queryDatasetAssociations(kind, name):
-            if (kind.name, one.ref.dataId) in mine and one.timespan is not None and one.timespan.overlaps(when):
-                out.append(f"{kind.name} of {one.ref.run}, valid {one.timespan}")
+    with speaking(str(repo.path)):
+        for kind in {r.datasetType for r in refs}:
+            for one in repo.butler.registry.queryDatasetAssociations(kind, name):
+                if (kind.name, one.ref.dataId) in mine and one.timespan is not None and one.timespan.overlaps(when):
+                    out.append(f"{kind.name} of {one.ref.run}, valid {shown(one.timespan)}")
     return "; ".join(sorted(out)[:4]) or "unknown"
 
 
@@ -281,6 +217,71 @@ def decertify(
         ]
     with speaking(str(repo.path)):
         repo.butler.registry.decertify(calib_collection(instrument, setup), kind, span(begin, end), dataIds=chosen)
+
+
+@dataclass(frozen=True)
+class Valid:
+    """A calibration in a calibration collection.
+
+    Parameters
+    ----------
+    id, run : of the dataset. instrument : whose collection. data_id : its values. span : when it is valid.
+    """
+
+    id: str
+    run: str
+    instrument: str
+    data_id: Mapping[str, Any]
+    span: Any
+
+    @property
+    def shown(self) -> str:
+        """The data id as text."""
+        return ", ".join(f"{k}={v}" for k, v in self.data_id.items())
+
+
+def certified(
+    repo: Repository, dataset: str, data_id: Mapping[str, Any] | None = None, *, setup: str = "", during: Any = None
+) -> list[Valid]:
+    """The calibrations of a type that are valid at any moment of a span.
+
+    Parameters
+    ----------
+    data_id : values that they agree with; setup : of the read-out mode; during : a span, None for all times.
+
+    Raises
+    ------
+    UsageError
+        there is no such dataset type, or it has no such key.
+    """
+    if dataset not in DATASETS or not DATASETS[dataset].calibration:
+        known = ", ".join(name for name, one in DATASETS.items() if one.calibration)
+        raise UsageError(f"there is no calibration '{dataset}'", remedy=f"known: {known}")
+    wanted = dict(data_id or {})
+    strange = sorted(set(wanted) - set(DATASETS[dataset].dimensions))
+    if strange:
+        raise UsageError(
+            f"a {dataset} is not told apart by '{strange[0]}'",
+            remedy=f"but by {', '.join(DATASETS[dataset].dimensions)}",
+        )
+    out = []
+    names = {calib_collection(instrument, setup): instrument for instrument in repo.instruments()}
+    with speaking(str(repo.path)):
+        have = [name for name in names if name in set(repo.butler.collections.query("*"))]
+        found = repo.butler.registry.queryDatasetAssociations(dataset, have) if have else ()
+        for one in found:
+            values = {str(k): v for k, v in one.ref.dataId.required.items()}
+            fits = all(values[k] == v for k, v in wanted.items())
+            if fits and one.timespan is not None and (during is None or one.timespan.overlaps(during)):
+                instrument = names[one.collection]
+                out.append(Valid(str(one.ref.id), str(one.ref.run), instrument, values, one.timespan))
+    return sorted(out, key=lambda v: (v.instrument, v.shown, str(v.span)))
+
+
+def shown(span: Any) -> str:
+    """A span as text; "…" where it is open."""
+    first, last = ("…" if t is None else str(t.tai.isot) for t in (span.begin, span.end))
+    return f"{first} to {last}"
 
 
 def validity(repo: Repository, ref: DatasetRef) -> list[tuple[str, Any]]:
@@ -356,3 +357,23 @@ def certify_from(repo: Repository, ref: DatasetRef, begin: str = "", end: str = 
 def _after(begin: Any, other: Any) -> bool:
     """Whether a validity begins after another; an open begin (None) is before all."""
     return begin is not None and (other is None or begin > other)
+
+
+def forget(repo: Repository, ids: Sequence[UUID]) -> None:
+    """Take datasets out of the repository; their files stay as they are, and may be those of other datasets by now.
+
+    The library offers this for whole runs only, so that its parts are called here: records of files, then of datasets.
+    """
+    from fullwell.repo.bulk import known_refs
+
+    refs = known_refs(repo, list(ids))
+    if not refs:
+        return
+    butler: Any = repo.butler
+    with speaking(str(repo.path)), butler.transaction():
+        for one in {(a.collection, r.datasetType, r.dataId) for r in refs if r.datasetType.isCalibration()
+                    for a in butler.registry.queryDatasetAssociations(r.datasetType, ...)
+                    if a.ref.id == r.id and a.timespan is not None}:  # fmt: skip
+            butler.registry.decertify(one[0], one[1], span(), dataIds=[one[2]])
+        butler._datastore.forget(refs)
+        butler.registry.removeDatasets(refs)

@@ -271,8 +271,8 @@ def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[A
             raise UsageError(
                 f"{one} is there already, from another file",
                 where=f"{path} and {there}",
-                remedy="leave one of them out; if this one is better, remove the other first: butler prune-datasets of the "
-                "library",
+                remedy="leave one of them out; if this one is better, remove the other first (the library's command "
+                "butler prune-datasets)",
                 code="FW611",
             )
         known += 1
