@@ -1,7 +1,7 @@
 """FITS headers and small HDUs as text, byte for byte as astropy writes them, without its objects.
 
 A frame has some 270 cards. Through astropy's Header they cost 12 ms of a frame's 80, all of it with the interpreter
-lock held, so that a second thread stands still; as text they cost one. What is no ordinary card (text of more
+lock held, so that a second thread stands still; as text they take one. What is no ordinary card (text of more
 than one card, quotes, numbers that do not fit) is made by astropy.
 FITS standard 4.0, sections 4 and 7.3; ESO's HIERARCH.
 """

@@ -211,8 +211,7 @@ def store_swapped(block: NDArray[np.uint32], places: NDArray[np.int64], out: NDA
     """Place ``block`` (n, C) of 32-bit words in ``out`` (n, nx), byte-swapped for FITS; steps along a row are 1 or -1.
 
     `places` (n_amp, 5) holds for each amplifier its first column in the block, its width, the element of `out` (flat)
-    of its first pixel, and the steps in `out` from one row and one column to the next: one array, because each
-    that is handed over costs a third of a microsecond.
+    of its first pixel, and the steps in `out` from one row and one column to the next.
 
     Returns the plain sum of the big-endian words (as a 64-bit integer), from which the data sum of
     the FITS checksum standard is folded.
