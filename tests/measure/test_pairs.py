@@ -102,6 +102,16 @@ def test_a_cosmic_ray_is_clipped_and_a_mismatch_left_out():
     assert far.gain[0] == hit.gain[0] and "levels differ" in far.notes[0]
 
 
+def test_pixels_that_are_no_numbers_change_nothing_else():
+    rng = np.random.default_rng(13)
+    pair = exposure(rng, 9000.0), exposure(rng, 9000.0)
+    pair[0].image.array[4, 4:7] = np.nan, np.inf, -np.inf
+    (found,) = match_pairs(pair, "level")
+    assert found == pair
+    gain = pair_gain([pair], noise={"0": NOISE / GAIN})
+    assert abs(gain.gain[0] - GAIN) < 4 * gain.gain_error[0]
+
+
 def test_by_amplifier_and_region():
     left, right = Box(0, 0, 100, 120), Box(0, 0, 50, 120)
     amps = (

@@ -206,7 +206,7 @@ def pair_point(
     flat1, flat2 : (ny, nx) [adu]; good : pixels to be used.
     pedestals : level without light of each [adu]; noise, noise_error : read noise [adu].
     """
-    f1, f2 = flat1.astype(np.float64) - pedestals[0], flat2.astype(np.float64) - pedestals[1]
+    f1, f2 = (np.where(good, f.astype(np.float64) - p, 0.0) for f, p in zip((flat1, flat2), pedestals, strict=True))
     nan = math.nan
     if int(good.sum()) < SMALLEST:
         return PairPoint(nan, nan, nan, nan, nan, nan, nan, nan, nan, int(good.sum()), 0)
