@@ -141,7 +141,6 @@ def _clipped(
         if m == 0:
             empty += 1
             image[p], scatter[p] = np.nan, np.nan
-            low[c], span[c] = 0, 65535
             continue
         scatter[p] = max(s2[c] - s1[c] * s1[c] / f, 0.0) / ((f - 1.0) * f) if m > 1 else np.nan
         least, most = block[first, c], block[hi[c] - 1, c]

@@ -79,7 +79,9 @@ def furthest(n: int) -> int:
 
 
 @intrinsic
-def _sort_group(typing: Any, size: Any, number: Any, source: Any, step: Any, out: Any, stride: Any, s1: Any, s2: Any):
+def _sort_group(
+    typing: Any, size: Any, number: Any, source: Any, step: Any, out: Any, stride: Any, s1: Any, s2: Any
+) -> Any:
     """Sort one group of columns: `number` rows at `source`, `step` bytes apart, to rows at `out`, `stride` apart."""
     if not (isinstance(number, types.IntegerLiteral) and isinstance(size, types.IntegerLiteral)):
         return None
@@ -141,7 +143,9 @@ def sorter(n: int, size: int) -> Any:
 
 
 @intrinsic
-def _call(typing: Any, address: Any, source: Any, step: Any, out: Any, stride: Any, s1: Any, s2: Any, groups: Any):
+def _call(
+    typing: Any, address: Any, source: Any, step: Any, out: Any, stride: Any, s1: Any, s2: Any, groups: Any
+) -> Any:
     """Call the code at `address`."""
 
     def codegen(context: Any, b: ir.IRBuilder, sig: Any, args: Any) -> Any:
@@ -177,7 +181,7 @@ def sort_block(code: int, stack: NDArray, out: NDArray, p0: int, s1: NDArray[np.
 
 
 @intrinsic
-def count_outside(typing: Any, values: Any, step: Any, rows: Any, low: Any, span: Any, counts: Any, lanes: Any):
+def count_outside(typing: Any, values: Any, step: Any, rows: Any, low: Any, span: Any, counts: Any, lanes: Any) -> Any:
     """Add to counts[i] how many values of row i are not in ``low … low + span`` of their column.
 
     Parameters
