@@ -146,6 +146,7 @@ def create(
         if plain != place:
             _move(plain, place)
         repo = Repository(place, writeable=True, trust=True)
+        repo.trust = False
         repo.register_types()
     return repo
 
