@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy.io import fits
 
 import fullwell.io as fio
 from fullwell.cameras import Box
@@ -46,6 +47,16 @@ def test_of_products(tmp_path: Path) -> None:
     for name in ("gain.ecsv", "gain.fits"):
         fio.write_product(gain(), tmp_path / name)
         assert embedded_id(tmp_path / name) == ID, name
+
+
+def test_of_a_table_behind_an_empty_primary(tmp_path: Path) -> None:
+    table = fits.BinTableHDU.from_columns([fits.Column("a", "E", array=[1.0])])
+    table.header[f"HIERARCH {KEY}"] = ID
+    fits.HDUList([fits.PrimaryHDU(), table]).writeto(tmp_path / "a.fits")
+    assert embedded_id(tmp_path / "a.fits") == ID
+    pixels = fits.PrimaryHDU(np.zeros(3))
+    fits.HDUList([pixels, table]).writeto(tmp_path / "b.fits")
+    assert embedded_id(tmp_path / "b.fits") == ""
 
 
 def test_of_a_record(tmp_path: Path) -> None:

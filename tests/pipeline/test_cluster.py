@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toytasks import Index, Plan
@@ -77,7 +78,7 @@ def machines(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def wait_for(executor: cluster.Dask, number: int) -> None:
-    while len(executor.workers) < number:
+    while executor.capacity < number:
         time.sleep(0.05)
 
 
@@ -185,6 +186,16 @@ def test_no_scheduler_and_no_worker_are_errors(machines: Cluster) -> None:
         cluster.Dask(machines.address, wait=0.5)
     with pytest.raises(UsageError, match="leave -j out"):
         open_executor("dask", scheduler=machines.address, workers=2)
+
+
+def test_a_future_that_the_scheduler_forgot_is_no_wait_for_ever() -> None:
+    executor = cluster.Dask.__new__(cluster.Dask)
+    executor.address, executor._stopping = "tcp://127.0.0.1:1", False
+    forgotten = SimpleNamespace(status="cancelled")
+    with pytest.raises(WorkerError, match="scheduler is gone"):
+        list(executor._result(forgotten, ()))
+    executor._stopping = True
+    assert not list(executor._result(forgotten, ()))
 
 
 def test_a_worker_of_another_version_is_refused(

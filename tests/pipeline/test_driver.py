@@ -55,6 +55,17 @@ def test_inputs_come_first_and_everything_is_taken_up_once(tmp_path: Path) -> No
     assert all(plan.runs(j.id) == 1 for j in plan.jobs)
 
 
+def test_a_job_waits_for_its_slowest_input(tmp_path: Path) -> None:
+    plan = Plan(tmp_path)
+    top = plan.add("top")
+    short, long = plan.add("short", top), top
+    for n in range(4):
+        long = plan.add(f"long{n}", long)
+    plan.add("bottom", short, long)
+    assert run(plan).retried == 0
+    assert plan.runs("bottom") == 1 and plan.sums()["bottom"] == 2 + 5 + 1
+
+
 def test_a_second_run_keeps_what_is_complete_and_makes_what_is_not(tmp_path: Path) -> None:
     plan = Plan(tmp_path)
     diamond(plan)
@@ -210,6 +221,15 @@ def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     jobs, finished = journal.remaining(journal.load(root))
     assert jobs == [] and len(finished) == 6
     assert all(plan.runs(j.id) <= 1 + (at == "before-task") for j in plan.jobs)
+
+
+def test_an_interruption_begins_nothing_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plan = Plan(tmp_path)
+    plan.many(30)
+    monkeypatch.setenv("FULLWELL_FAULT", "after-task:interrupt:2")
+    monkeypatch.setattr("fullwell.base.faults._passed", {"after-task": 0})
+    summary = run(plan, costs={"toy": 0.001})
+    assert summary.interrupted and summary.left == 29 and len(plan.sums()) == 2
 
 
 def test_a_plan_that_cannot_be_run_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from toytasks import Index, Plan
@@ -73,6 +74,7 @@ def test_a_job_that_kills_its_workers_is_given_up_and_no_other(tmp_path: Path, t
     after = plan.add("after", plan.jobs[10])
     summary = driver.run(plan.jobs, plan.after, two, index, None, OPTIONS)
     assert summary.count("lost") == 1 and summary.count("done") == 11
+    assert summary.retried == 3 + 2, "the others of a lost batch are not counted"
     assert plan.runs("killer") == 4 and plan.runs("twice") == 3 and plan.runs(after.id) == 0
     assert "SIGKILL" in summary.failures[0]["error"] and "memory" in summary.failures[0]["remedy"]
 
@@ -114,7 +116,7 @@ if __name__ == "__main__":
     jobs, finished = journal.remaining(saved)
     executor = open_executor(sys.argv[2], workers=2, modules=["toytasks"])
     with journal.Journal(root / "run") as book:
-        options = driver.Options(batch_seconds=0.2, block=5)
+        options = driver.Options(batch_seconds=float(sys.argv[3]), block=5)
         summary = driver.run(jobs, saved.dependencies, executor, Files(), book, options, finished=finished)
     executor.close()
     print(summary)
@@ -122,12 +124,12 @@ if __name__ == "__main__":
 """
 
 
-def client(root: Path, kind: str = "processes", **environment: str) -> subprocess.Popen[bytes]:
+def client(root: Path, batch: float = 0.2, **environment: str) -> subprocess.Popen[bytes]:
     path = root / "client.py"
     path.write_text(CLIENT)
     helpers = str(Path(__file__).parents[1] / "helpers")
     environment = {**os.environ, "PYTHONPATH": helpers, **environment}
-    return subprocess.Popen([sys.executable, str(path), str(root), kind], env=environment)
+    return subprocess.Popen([sys.executable, str(path), str(root), "processes", str(batch)], env=environment)
 
 
 def planned(root: Path, number: int, sleep: float) -> Plan:
@@ -150,8 +152,8 @@ def check_resumed(root: Path, plan: Plan, extra: int) -> None:
 
 
 def test_a_killed_client_is_resumed(tmp_path: Path) -> None:
-    plan = planned(tmp_path, 60, 0.05)
-    first = client(tmp_path)
+    plan = planned(tmp_path, 150, 0.05)
+    first = client(tmp_path, batch=5.0)
     while len(list(tmp_path.glob("index/*"))) < 10:
         time.sleep(0.02)
         assert first.poll() is None
@@ -205,6 +207,23 @@ def test_workers_that_cannot_start_are_an_error(tmp_path: Path, monkeypatch: pyt
         while True:
             list(executor.events(1.0))
     executor.close()
+
+
+def test_a_lost_worker_names_what_it_was_at(tmp_path: Path) -> None:
+    """What was told before stays; the batch behind goes to the worker that takes the place."""
+    plan = Plan(tmp_path)
+    batch = [plan.add("first"), plan.add("killer", kill=1), plan.add("behind")]
+    executor = Processes(1, SETUP)
+    executor.submit(batch)
+    executor.submit([plan.add("next")])
+    seen: list[Any] = []
+    while len(seen) < 3:
+        seen += executor.events(5.0)
+    executor.close()
+    assert [seen[0].job, seen[2].job] == ["first", "next"]
+    lost = seen[1]
+    assert (lost.jobs, lost.running) == (("killer", "behind"), ("killer",))
+    assert "SIGKILL" in lost.reason and lost.worker.startswith("pid ")
 
 
 def test_what_a_task_prints_does_not_harm(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -29,7 +29,7 @@ __all__ = ["Dask"]
 
 logger = logging.getLogger("fullwell")
 
-LOOK = 2.0
+LOOK = 0.5
 """Seconds between two looks at which workers there are."""
 PATIENCE = 60.0
 """Seconds without any worker after which a run ends."""
@@ -144,6 +144,7 @@ class Dask:
     @property
     def capacity(self) -> int:
         """Threads of all workers, as they were a moment ago."""
+        self._look()
         return self._capacity
 
     @property
@@ -219,7 +220,7 @@ class Dask:
             if not self._stopping:
                 raise self._gone()
             return
-        err = future.exception(timeout=LOOK) if future.status == "error" else None
+        err = future.exception(timeout=5.0) if future.status == "error" else None
         if err is None:
             for one in self._gather(future):
                 yield _visible(Done.from_dict(one))
@@ -241,7 +242,7 @@ class Dask:
         """The value of a future; where its worker died meanwhile, Dask has it computed again."""
         while True:
             try:
-                found: list[dict[str, Any]] = future.result(timeout=LOOK)
+                found: list[dict[str, Any]] = future.result(timeout=5.0)
             except TimeoutError:
                 self._look()
             except Exception as err:
