@@ -52,7 +52,17 @@ class Calibrations:
     failed: dict[str, FullwellError] = field(default_factory=dict)
 
     def for_frame(self, frame: Frame, kinds: Sequence[str], accept: Iterable[str] = ()) -> dict[str, Product]:
-        """The products of `kinds` that belong to `frame`, cut to its window; a kind of which none was made is left out.
+        """The products of `matching`, cut to the window of the frame.
+
+        Raises
+        ------
+        MissingProduct
+            as `matching`. GeometryError: one does not cover the window.
+        """
+        return {role: cut_out(p, frame) for role, p in self.matching(frame, kinds, accept).items()}
+
+    def matching(self, frame: Frame, kinds: Sequence[str], accept: Iterable[str] = ()) -> dict[str, Product]:
+        """The products of `kinds` that belong to a frame, by its observation; of some there may be none.
 
         Raises
         ------
@@ -61,11 +71,11 @@ class Calibrations:
         """
         out: dict[str, Product] = {} if self.gain is None else {"gain": self.gain}
         if self.flat_darks:
-            out["bias"] = cut_out(self._flat_dark(frame, tuple(accept)), frame)
+            out["bias"] = self._flat_dark(frame, tuple(accept))
         for kind in kinds:
             candidates: list[Any] = getattr(self, kind)
             if candidates:
-                out[kind] = cut_out(match(kind, candidates, frame, tuple(accept)), frame)
+                out[kind] = match(kind, candidates, frame, tuple(accept))
         return out
 
     def _flat_dark(self, frame: Frame, accept: tuple[str, ...]) -> Bias:

@@ -44,6 +44,7 @@ class DemoResult:
             "seconds": self.seconds,
             "seed": self.seed,
             "ok": self.ok,
+            **self.reduction.repository,
         }
 
 

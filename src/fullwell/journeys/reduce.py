@@ -3,75 +3,25 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from fullwell.base.errors import FullwellError, UsageError
-from fullwell.base.progress import progress
-from fullwell.base.provenance import content_id
-from fullwell.frames import Frame
 from fullwell.journeys.calibrate import Calibrations, Desk, calibrate
-from fullwell.journeys.night import SUFFIXES, Item, Night, ReduceOptions, scan
+from fullwell.journeys.keeping import Keeper, preload
+from fullwell.journeys.night import SUFFIXES, Night, ReduceOptions, Setup, scan
+from fullwell.journeys.science import FrameResult, reduce_science
 from fullwell.products import Product
 
 __all__ = ["FrameResult", "ReduceResult", "run"]
 
-JOB_KEY = "FWJOB"
-"""1 / (0.75 quantile of the normal distribution)."""
-CALIBRATION_KINDS = ("bias", "dark", "flat", "defects")
 RECIPE_NAMES = ("bias", "dark", "flat", "generic")
 """Recipes that a run uses."""
-
-
-@dataclass
-class FrameResult:
-    """What became of one science frame.
-
-    Parameters
-    ----------
-    name : of the raw file; output : path of the reduced frame, None where it failed.
-    state : "done", "kept" (it was there already, made of the same inputs) or "failed".
-    products : role -> id of what was applied; left_out : step -> reason.
-    sky : median of the good pixels; noise : their scatter from pixel to pixel; expected : root of the median variance,
-        all in `unit`.
-    ratio : scatter of the differences of neighbours, each in units of what their two variances say: 1 where the
-        variance is true. Unlike noise/expected it does not depend on how the light is spread over the frame.
-    """
-
-    name: str
-    output: Path | None = None
-    state: str = "done"
-    unit: str = ""
-    products: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, str] = field(default_factory=dict)
-    sky: float = float("nan")
-    noise: float = float("nan")
-    expected: float = float("nan")
-    ratio: float = float("nan")
-    error: FullwellError | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The row as JSON types; measured numbers as {"value", "error", "unit"}."""
-        return {
-            "name": self.name,
-            "output": None if self.output is None else str(self.output),
-            "state": self.state,
-            "products": self.products,
-            "left_out": self.left_out,
-            "sky": {"value": self.sky, "error": None, "unit": self.unit},
-            "noise": {"value": self.noise, "error": None, "unit": self.unit},
-            "expected_noise": {"value": self.expected, "error": None, "unit": self.unit},
-            "noise_ratio": {"value": self.ratio, "error": None, "unit": ""},
-            "error": None if self.error is None else str(self.error),
-        }
 
 
 @dataclass
@@ -87,6 +37,8 @@ class ReduceResult:
     frames: list[FrameResult] = field(default_factory=list)
     report: Path | None = None
     seconds: float = 0.0
+    repository: dict[str, Any] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -108,7 +60,8 @@ class ReduceResult:
             "ignored": {p.name: why for p, why in self.night.ignored.items()},
             "calibrations": {name: str(path) for name, path in self.products.items()},
             "gain": [_gain_rows(c) for c in self.calibrations],
-            "notes": [note for c in self.calibrations for note in c.notes],
+            "notes": [*(note for c in self.calibrations for note in c.notes), *self.notes],
+            **self.repository,
             "frames": [f.to_dict() for f in self.frames],
         }
 
@@ -153,6 +106,8 @@ def run(
     if out.resolve() == folder.resolve():
         raise UsageError("the output folder is the folder of the raw frames", remedy="give another folder with -o")
     _check(options)
+    if not dry_run:
+        preload()
     night = scan(folder, options)
     _look_below(night, out)
     result = ReduceResult(folder, out, options, night)
@@ -161,12 +116,16 @@ def run(
     for place in (out, out / "calib"):
         io.make_folder(place)
         io.sweep(place)
-    desk = Desk(options, out, jobs)
-    for setup in night.setups:
-        made = calibrate(night, setup, desk)
-        result.calibrations.append(made)
-        _write_products(made, result, len(night.setups) > 1)
-    _science(result, desk)
+    with Keeper(out) as keeper:
+        keeper.enter_raws(night.items)
+        desk = Desk(options, out, jobs)
+        for setup in night.setups:
+            made = calibrate(night, setup, desk)
+            result.calibrations.append(made)
+            _write_products(made, result, len(night.setups) > 1, keeper)
+        result.frames = reduce_science(night, result.calibrations, out, desk, keeper)
+        result.repository = keeper.to_dict()
+        result.notes = keeper.notes
     result.seconds = time.monotonic() - begin
     _write_report(result)
     return result
@@ -203,9 +162,12 @@ def _look_below(night: Night, out: Path) -> None:
             night.ignored[path] = f"a folder with {count} frames: only the frames of one folder are reduced together"
 
 
-def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> None:
+def _write_products(made: Calibrations, result: ReduceResult, many: bool, keeper: Keeper) -> None:
+    """Write the products of a set-up and enter them in the repository."""
     from fullwell import io
 
+    first = next(i for i in result.night.items if Setup.of(i.observation) == made.setup)
+    entered = []
     every: list[Product] = [*made.bias, *made.flat_darks, *made.dark, *made.flat, *made.defects]
     if made.gain is not None:
         every.append(made.gain)
@@ -213,9 +175,12 @@ def _write_products(made: Calibrations, result: ReduceResult, many: bool) -> Non
         name = _product_name(product, made, every, many)
         suffix = ".fits" if product.kind in ("bias", "dark", "flat") else ".ecsv"
         path = result.out / "calib" / f"{name}{suffix}"
+        ready = keeper.ready_product(product, first)
         if not _same(path, product):
-            io.write_product(product, path)
+            io.write_product(ready, path)
         result.products[name] = path
+        entered.append((product, path, first, str(made.setup) if many else ""))
+    keeper.enter_products(entered)
 
 
 def _same(path: Path, product: Product) -> bool:
@@ -241,92 +206,6 @@ def _product_name(product: Product, made: Calibrations, every: list[Product], ma
         s = made.setup
         parts += [s.instrument, s.detector, f"{s.binning[0]}x{s.binning[1]}", s.readout_mode, s.gain_setting]
     return re.sub(r"[^A-Za-z0-9.+-]+", "_", "_".join(p for p in parts if p)).strip("_")
-
-
-def _science(result: ReduceResult, desk: Desk) -> None:
-    tasks = [(item, made) for made in result.calibrations for item in result.night.of("science", made.setup)]
-    names = [item.path for item, _ in tasks]
-    outputs = dict(zip(names, _outputs(names, result.out), strict=True))
-
-    def work(task: tuple[Item, Calibrations]) -> FrameResult:
-        return _one(task[0], task[1], outputs[task[0].path], desk)
-
-    for done in progress(desk.map(work, tasks), "science frames", len(tasks)):
-        result.frames.append(done)
-        if desk.options.fail_fast and done.error is not None:
-            raise done.error
-
-
-def _outputs(paths: Iterable[Path], out: Path) -> list[Path]:
-    """One output path per raw file: the name without its suffixes, made unique."""
-    seen: dict[str, int] = {}
-    made = []
-    for path in paths:
-        stem = re.sub(r"\.(fits?|fts|fz|gz|png|tiff?)$", "", path.name, flags=re.I)
-        stem = re.sub(r"\.(fits?|fts)$", "", stem, flags=re.I)
-        n = seen[stem] = seen.get(stem, 0) + 1
-        made.append(out / (f"{stem}.fits" if n == 1 else f"{stem}_{n}.fits"))
-    return made
-
-
-def _one(item: Item, made: Calibrations, output: Path, desk: Desk) -> FrameResult:
-    from fullwell import __version__, io
-
-    result = FrameResult(item.name)
-    try:
-        raw = desk.read(item)
-        products = made.for_frame(raw, CALIBRATION_KINDS, desk.options.accept)
-        result.products = {role: p.id for role, p in products.items()}
-        settings = desk.options.model_dump(mode="json", include={"off", "settings", "components", "compress"})
-        job = content_id(io.file_digest(item.path), sorted(result.products.items()), settings, __version__)
-        kept = _kept(output, job)
-        if kept is not None:
-            result.state, done = "kept", kept
-        else:
-            done = desk.correct(raw, products, "generic")
-            done = replace(done, metadata={**done.metadata, JOB_KEY: job, "FWRAW": item.name})
-            io.write_frame(done, output, compress=desk.options.compress)
-        result.output = output
-        _measure(done, result)
-    except FullwellError as err:
-        result.state, result.error = "failed", err
-    return result
-
-
-def _kept(path: Path, job: str) -> Frame | None:
-    """The frame that an earlier run left, where it was made of the same and can be read."""
-    from fullwell import io
-
-    try:
-        if path.exists() and io.read_headers(path).primary.get(JOB_KEY) == job:
-            return io.read(path)
-    except FullwellError:
-        return None
-    return None
-
-
-def _measure(frame: Frame, result: FrameResult) -> None:
-    """Sky, scatter from pixel to pixel, and what the variance says it should be."""
-    result.unit = frame.unit
-    result.left_out = {r.step: r.note for r in frame.history if r.state == "left out"}
-    ok = frame.good()
-    if not ok.any() or frame.variance is None:
-        return
-    image, variance = frame.image.array, frame.variance.array
-    result.sky = float(np.median(image[ok]))
-    pair = ok[:, 1:] & ok[:, :-1]
-    if pair.any():
-        step = (image[:, 1:] - image[:, :-1])[pair]
-        result.noise = _scatter(step) / math.sqrt(2)
-        result.ratio = _scatter(step / np.sqrt((variance[:, 1:] + variance[:, :-1])[pair]))
-    result.expected = float(np.sqrt(np.median(variance[ok])))
-
-
-def _scatter(values: NDArray[Any]) -> float:
-    """Standard deviation of a normal distribution with the median absolute deviation of `values`."""
-    from fullwell.measure.levels import MAD_TO_SIGMA
-
-    return float(MAD_TO_SIGMA * np.median(np.abs(values - np.median(values))))
 
 
 def _gain_rows(made: Calibrations) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from fullwell.repo.repository import speaking
 if TYPE_CHECKING:
     from fullwell.repo.repository import Repository
 
-__all__ = ["Certified", "RawRow", "Shelf", "existing", "known_refs", "places", "raws", "shelf"]
+__all__ = ["Certified", "RawRow", "Shelf", "existing", "known_refs", "made_files", "places", "raws", "shelf"]
 
 
 @dataclass(frozen=True)
@@ -168,3 +168,13 @@ def known_refs(repo: Repository, ids: Sequence[Any]) -> list[Any]:
         for start in range(0, len(ids), 500):
             found += repo.butler.get_many_datasets(ids[start : start + 500])
     return found
+
+
+def made_files(repo: Repository, datasets: Iterable[str]) -> list[tuple[Any, Path]]:
+    """(dataset, file) of all datasets of some types, whatever their run."""
+    out: list[tuple[Any, Path]] = []
+    with speaking(str(repo.path)):
+        for name in datasets:
+            refs = list(repo.butler.query_datasets(name, "*", find_first=False, explain=False, limit=None))
+            out += files_of(repo, refs)
+    return out

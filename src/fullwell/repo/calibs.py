@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ __all__ = [
     "decertify",
     "enter_files",
     "forget",
+    "moment_text",
     "prepend",
     "shown",
     "span",
@@ -280,8 +280,15 @@ def certified(
 
 def shown(span: Any) -> str:
     """A span as text; "…" where it is open."""
-    first, last = ("…" if t is None else str(t.tai.isot) for t in (span.begin, span.end))
-    return f"{first} to {last}"
+    return f"{moment_text(span.begin) or '…'} to {moment_text(span.end) or '…'}"
+
+
+def moment_text(moment: Any) -> str | None:
+    """A time as ISO text [TAI], fractions of a second only where there are any; None for an open end."""
+    if moment is None:
+        return None
+    whole, _, fraction = str(moment.tai.isot).partition(".")
+    return f"{whole}.{fraction.rstrip('0')}".rstrip(".")
 
 
 def validity(repo: Repository, ref: DatasetRef) -> list[tuple[str, Any]]:
@@ -302,9 +309,11 @@ def prepend(repo: Repository, chain: str, run: str, instrument: str = "") -> Non
             collections.register(run)
         if chain not in have:
             collections.register(chain, CollectionType.CHAINED)
-        with contextlib.suppress(ValueError):
-            collections.remove_from_chain(chain, run)
-        collections.prepend_chain(chain, run)
+        children = collections.get_info(chain).children
+        if children[:1] != (run,):
+            if run in children:
+                collections.remove_from_chain(chain, run)
+            collections.prepend_chain(chain, run)
         if instrument and defaults_collection(instrument) in have:
             members = collections.get_info(defaults_collection(instrument)).children
             if chain not in members:
