@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
-from fullwell.base.errors import HeaderError, UsageError
+from fullwell.base.errors import UsageError
 from fullwell.repo.calibs import Entry, new_run
 from fullwell.repo.dimensions import Records, butler_name
 from fullwell.repo.ingest import TRANSFERS
@@ -33,13 +33,14 @@ def enter_products(
 
     Parameters
     ----------
-    paths : files of products; each names its instrument and detector. transfer : one of `ingest.TRANSFERS`.
+    paths : files of products; each says which instrument, detector and filter it is for.
+    transfer : one of `ingest.TRANSFERS`.
 
     Raises
     ------
     UsageError
-        two files for one data id, an unknown way of transfer. HeaderError: the file does not say what it is for.
-        FileError: it is no product.
+        two files for one data id, a kind of product that repositories do not keep, an unknown way of transfer.
+        FileError: the file is no product.
     """
     from lsst.daf.butler import DataCoordinate, DatasetRef, FileDataset
 
@@ -87,11 +88,9 @@ def _entry(path: Path, stamp: str, records: Records) -> Entry:
 
     product = io.read_product(path)
     seen = product.observation
-    if not seen.instrument or product.kind not in PRODUCT_CLASSES:
-        raise HeaderError(
-            f"the {product.kind} does not say which instrument and detector it is for",
-            where=str(path),
-            remedy="build it with fullwell, or put INSTRUME and DETECTOR into its header",
+    if product.kind not in PRODUCT_CLASSES:
+        raise UsageError(
+            f"repositories keep no {product.kind}", where=str(path), remedy=f"but {', '.join(PRODUCT_CLASSES)}"
         )
     name = butler_name(seen.instrument)
     records.add_instrument(name)

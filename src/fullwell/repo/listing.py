@@ -164,7 +164,6 @@ def describe(repo: Repository, ref: DatasetRef) -> dict[str, Any]:
 
 
 def _ends(span: Any) -> Mapping[str, str | None]:
-    def text(moment: Any) -> str | None:
-        return None if moment is None else str(moment.tai.isot)
+    from fullwell.repo.calibs import moment_text
 
-    return {"begin": text(span.begin), "end": text(span.end)}
+    return {"begin": moment_text(span.begin), "end": moment_text(span.end)}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fullwell.base.errors import FileError, MissingProduct, UsageError
+from fullwell.base.errors import FileError, FullwellError, MissingProduct, UsageError
 
 if TYPE_CHECKING:
     from lsst.daf.butler import DatasetRef
@@ -20,6 +20,8 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
     """See `Repository.find`."""
     from lsst.daf.butler import DataIdValueError, MissingDatasetTypeError, NoDefaultCollectionError
     from lsst.daf.butler.registry import DataIdError
+
+    from fullwell.repo.repository import plain_text
 
     name = dataset.partition(".")[0]
     wanted = dict(data_id)
@@ -43,7 +45,7 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
         ) from error
     except (DataIdValueError, DataIdError) as error:
         raise UsageError(
-            f"the repository does not know {shown}: {str(error).splitlines()[0]}",
+            f"the repository does not know {shown}: {plain_text(error)}",
             where=str(repo.path),
             remedy="fullwell repo ls lists exposures, detectors and filters",
         ) from error
@@ -52,7 +54,7 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
         raise MissingProduct(
             f"there is no {name} for {shown}",
             where=str(repo.path),
-            remedy="; ".join(near) if near else f"the repository holds no {name} at all",
+            remedy=f"nearest: {'; '.join(near)}" if near else f"the repository holds no {name} at all",
             code="FW303",
         )
     return ref
@@ -64,6 +66,8 @@ def _time(repo: Repository, name: str, data_id: dict[str, Any]) -> Any:
         kind = repo.butler.get_dataset_type(name)
     except LookupError:
         return None
+    if kind.isCalibration() and {"day_obs", "seq_num"} <= set(data_id) and "exposure" not in data_id:
+        data_id["exposure"] = _numbered(repo, data_id)
     if not kind.isCalibration() or not ({"exposure", "visit"} & set(data_id)):
         return None
     keys = {
@@ -82,6 +86,20 @@ def _time(repo: Repository, name: str, data_id: dict[str, Any]) -> Any:
     return record.timespan if record is not None else None
 
 
+def _numbered(repo: Repository, data_id: dict[str, Any]) -> int:
+    """The exposure of a day and its number in it, which are taken out of the data id."""
+    from lsst.daf.butler import DataIdValueError
+
+    day, number = data_id.pop("day_obs"), data_id.pop("seq_num")
+    where = {k: data_id[k] for k in ("instrument",) if k in data_id}
+    with repo.butler.query() as query:
+        found = query.where(where, f"exposure.day_obs = {int(day)} AND exposure.seq_num = {int(number)}")
+        ids = [int(record.id) for record in found.dimension_records("exposure")]
+    if len(ids) != 1:
+        raise DataIdValueError(f"{len(ids)} exposures have day_obs {day} and seq_num {number}")
+    return ids[0]
+
+
 def nearest(
     repo: Repository, name: str, data_id: Mapping[str, Any], collections: Sequence[str] | None = None
 ) -> list[str]:
@@ -92,7 +110,7 @@ def nearest(
         return []
     where = collections if collections is not None else repo.butler.registry.defaults.collections
     refs = list(
-        repo.butler.query_datasets(name, where or "*", find_first=False, explain=False, limit=2000)
+        repo.butler.query_datasets(name, where or "*", find_first=False, explain=False, limit=20_000)
         if not kind.isCalibration()
         else _certified(repo, name, where)
     )
@@ -101,14 +119,19 @@ def nearest(
     def differs(ref: Any) -> list[str]:
         return [k for k in keys if ref.dataId[k] != data_id[k]]
 
-    refs.sort(key=lambda r: (len(differs(r)), str(r.dataId)))
+    def apart(ref: Any) -> float:
+        """How far the numbers of the data ids are apart, so that the exposures beside one come first."""
+        pairs = [(ref.dataId[k], data_id[k]) for k in keys]
+        return float(sum(abs(a - b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)))
+
+    refs.sort(key=lambda r: (len(differs(r)), apart(r), str(r.dataId)))
     out = []
     for ref in refs[:3]:
         shown = ", ".join(f"{k}={ref.dataId[k]}" for k in kind.dimensions.required)
         off = differs(ref)
         reason = f"differs in {', '.join(off)}" if off else "valid at other times"
         spans = _validity(repo, ref, where) if kind.isCalibration() and not off else []
-        out.append(f"nearest: {name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})")
+        out.append(f"{name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})")
     return out
 
 
@@ -120,7 +143,9 @@ def _certified(repo: Repository, name: str, collections: Any) -> Iterator[Datase
 def _validity(repo: Repository, ref: DatasetRef, collections: Any) -> list[str]:
     """The validity ranges of a calibration, as text."""
     found = repo.butler.registry.queryDatasetAssociations(ref.datasetType, collections or ..., flattenChains=True)
-    return [f"valid {one.timespan}" for one in found if one.ref.id == ref.id and one.timespan is not None]
+    from fullwell.repo.calibs import shown
+
+    return [shown(one.timespan) for one in found if one.ref.id == ref.id and one.timespan is not None]
 
 
 def read(repo: Repository, ref: DatasetRef, component: str | None, box: Any) -> Any:
@@ -132,6 +157,9 @@ def read(repo: Repository, ref: DatasetRef, component: str | None, box: Any) -> 
         the file is not there or damaged. UsageError: it would be read by unknown code, and the repository is not
         trusted; there is no such component.
     """
+    from lsst.daf.butler import FileIntegrityError
+
+    from fullwell.repo.repository import speaking
     from fullwell.repo.trust import check_formatters
 
     if ref.datasetType.storageClass_name.startswith("Fullwell"):
@@ -139,9 +167,17 @@ def read(repo: Repository, ref: DatasetRef, component: str | None, box: Any) -> 
             ref = repo.butler.get_dataset(ref.id, datastore_records=True) or ref
         if not repo.trust:
             check_formatters(ref)
+        parts = ref.datasetType.storageClass.components
+        if component is not None and component not in parts:
+            raise UsageError(
+                f"a {ref.datasetType.name} has no component '{component}'",
+                where=str(repo.path),
+                remedy=f"it has {', '.join(parts) or 'none: get it as a whole'}",
+            )
         target = ref if component is None else ref.makeComponentRef(component)
         try:
-            return repo.butler.get(target, parameters=None if box is None else {"bbox": box})
+            with speaking(str(repo.path)):
+                return repo.butler.get(target, parameters=None if box is None else {"bbox": box})
         except FileNotFoundError as error:
             raise FileError(
                 f"the file of this {ref.datasetType.name} is gone",
@@ -149,9 +185,29 @@ def read(repo: Repository, ref: DatasetRef, component: str | None, box: Any) -> 
                 remedy="put it back, or see what else is missing with: fullwell repo check",
                 code="FW183",
             ) from error
+        except FileIntegrityError as error:
+            raise FileError(
+                f"the file of this {ref.datasetType.name} is not the one that was entered: its size differs",
+                where=str(repo.file_of(ref)),
+                remedy="put the right one back, or see what else is damaged with: fullwell repo check",
+                code="FW184",
+            ) from error
+        except Exception as error:
+            cause = _ours(error)
+            if cause is None:
+                raise
+            raise cause from error
     from fullwell.repo.foreign import read_dataset
 
     return read_dataset(repo.butler, ref, component, box)
+
+
+def _ours(error: BaseException) -> FullwellError | None:
+    """The error of our reader that the library has wrapped in its own."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, FullwellError):
+        cause = cause.__cause__
+    return cause
 
 
 def files_of(repo: Repository, refs: Iterable[DatasetRef]) -> Iterator[tuple[DatasetRef, Path]]:
