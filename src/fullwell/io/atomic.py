@@ -20,7 +20,7 @@ from pathlib import Path
 from fullwell.base import faults
 from fullwell.base.errors import FileError
 
-__all__ = ["atomic_path", "sweep"]
+__all__ = ["atomic_path", "sweep", "unfinished"]
 
 _COUNTER = itertools.count()
 _STALE = re.compile(r"^\.fw-(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-\d+-.+$")
@@ -156,6 +156,16 @@ def _alive(pid: int) -> bool:
     return True
 
 
+def unfinished(name: str) -> str:
+    """Whose temporary file a name is: "writing" (of a living process), "left" (of a dead one), "elsewhere"; "" none."""
+    match = _STALE.match(name)
+    if match is None:
+        return ""
+    if match["host"] != _host():
+        return "elsewhere"
+    return "writing" if _alive(int(match["pid"])) else "left"
+
+
 def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     """Remove the temporary files that killed writers of this machine left in `folder` (not below it).
 
@@ -172,8 +182,7 @@ def sweep(folder: str | os.PathLike[str]) -> list[Path]:
     except OSError:
         return []
     for name in sorted(names):
-        match = _STALE.match(name)
-        if match is None or match["host"] != _host() or _alive(int(match["pid"])):
+        if unfinished(name) != "left":
             continue
         path = Path(folder) / name
         with contextlib.suppress(OSError):

@@ -219,8 +219,9 @@ def files_of(repo: Repository, refs: Iterable[DatasetRef]) -> Iterator[tuple[Dat
 
 
 def known_ids(repo: Repository, ids: Sequence[Any]) -> set[Any]:
-    """Those of the ids that the repository knows."""
+    """Those of the ids that the repository knows with a file; a repair leaves datasets without one."""
     found: set[Any] = set()
     for start in range(0, len(ids), 500):
-        found |= {ref.id for ref in repo.butler.get_many_datasets(ids[start : start + 500])}
+        refs = repo.butler.get_many_datasets(ids[start : start + 500])
+        found |= {ref.id for ref, known in repo.butler._datastore.knows_these(refs).items() if known}
     return found

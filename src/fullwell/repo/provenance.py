@@ -21,7 +21,7 @@ from fullwell.repo.layout import DATASETS, PRODUCT_CLASSES
 if TYPE_CHECKING:
     from fullwell.repo.repository import Repository
 
-__all__ = ["Node", "Origin", "Source", "cards", "history", "marked", "read_cards", "read_origin"]
+__all__ = ["Node", "Origin", "Source", "cards", "history", "marked", "plain_id", "read_cards", "read_origin"]
 
 ABSENT = "not in this repository"
 _MADE = {"recipe": "FWRECIPE", "config": "FWCONFIG", "version": "FWVERS"}
@@ -382,11 +382,11 @@ def _known(repo: Repository, start: str) -> dict[str, _Known]:
     while level:
         found.update(_look(repo, level))
         below = (source.id for ident in level for source in found[ident].inputs)
-        level = [ident for ident in dict.fromkeys(map(_plain, below)) if ident not in found]
+        level = [ident for ident in dict.fromkeys(map(plain_id, below)) if ident not in found]
     return found
 
 
-def _plain(text: str) -> str:
+def plain_id(text: str) -> str:
     """An id as the library writes it; a text that is none stays."""
     try:
         return str(UUID(text))
@@ -412,7 +412,7 @@ def _look(repo: Repository, idents: Sequence[str]) -> dict[str, _Known]:
 
 
 def _is_id(text: str) -> bool:
-    return _plain(text) == text and len(text) == 36 and text.count("-") == 4
+    return plain_id(text) == text and len(text) == 36 and text.count("-") == 4
 
 
 def _one(ident: str, ref: Any, path: Path | None) -> _Known:
@@ -439,7 +439,7 @@ def _one(ident: str, ref: Any, path: Path | None) -> _Known:
 
 def _tree(source: Source, known: Mapping[str, _Known], shown: set[str], above: tuple[str, ...]) -> Node:
     """The node of an input; what was shown before, or lies above it, is only named."""
-    ident = _plain(source.id)
+    ident = plain_id(source.id)
     one = known[ident]
     node = replace(one.node, role=source.role)
     if node.problem == ABSENT:
