@@ -1,0 +1,106 @@
+"""Making and opening repositories: what is there, what is refused, what is left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from repos import CAMERA, Make, fresh
+
+import fullwell as fw
+from fullwell.base.errors import FileError, UsageError
+from fullwell.repo.ingest import ingest
+from fullwell.repo.layout import DATASETS, FOLDER_REPO
+from fullwell.repo.repository import create
+
+
+def test_a_new_repository_has_its_types_and_no_more(make: Make) -> None:
+    repo = make()
+    assert {t.name for t in repo.butler.registry.queryDatasetTypes()} == set(DATASETS)
+    assert repo.instruments() == []
+    assert list(repo.butler.collections.query("*")) == []
+    assert repo.root == repo.path
+
+
+def test_one_that_is_there_is_kept(make: Make, tmp_path: Path) -> None:
+    make(tmp_path / "repo")
+    before = (tmp_path / "repo" / "butler.yaml").read_text()
+    with pytest.raises(UsageError, match="there is a repository already"):
+        create(tmp_path / "repo")
+    assert (tmp_path / "repo" / "butler.yaml").read_text() == before
+
+
+def test_a_folder_with_files_of_its_own_keeps_them(make: Make, tmp_path: Path) -> None:
+    for name in ("plain", "with.dot"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "notes.txt").write_text("kept")
+        repo = make(tmp_path / name)
+        assert (tmp_path / name / "notes.txt").read_text() == "kept"
+        assert repo.config == tmp_path / name / "butler.yaml"
+
+
+def test_where_there_is_none(tmp_path: Path) -> None:
+    with pytest.raises(FileError) as error:
+        fw.open_repo(tmp_path)
+    assert error.value.code == "FW180"
+    assert f"fullwell repo create {tmp_path}" in str(error.value.remedy)
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(FileError) as error:
+        create(tmp_path / "file" / "repo")
+    assert str(tmp_path / "file") in str(error.value)
+
+
+def test_before_anything_is_entered(make: Make) -> None:
+    with pytest.raises(LookupError, match="nothing was entered yet") as error:
+        make().get("raw", instrument=CAMERA, exposure=1, detector=0)
+    assert "fullwell repo ingest" in str(error.value)
+
+
+def test_public_names_open_and_create(night: Path, tmp_path: Path) -> None:
+    with fw.create_repo(tmp_path / "repo") as repo:
+        assert isinstance(repo, fw.Repository)
+        ingest(repo, [night])
+    with fw.open_repo(tmp_path / "repo") as again:
+        assert again.instruments() == [CAMERA]
+        assert repr(again) == f"Repository('{tmp_path / 'repo'}', instruments=['{CAMERA}'])"
+        with pytest.raises(Exception, match=r"read-only|writeable|not writeable|readonly"):
+            again.butler.collections.register("x")
+
+
+def test_a_folder_in_place_opens_by_its_own_name(night: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "2024.11.08"
+    repo = create(folder / FOLDER_REPO, files=folder)
+    assert fw.open_repo(folder).path == repo.path == folder / FOLDER_REPO
+    assert fw.open_repo(folder / FOLDER_REPO / "butler.yaml").root == folder
+
+
+def test_help_loads_no_butler() -> None:
+    code = """
+from fullwell.cli.main import main
+main(["repo", "--help"]); main(["repo", "ingest", "--help"])
+print([m for m in sys.modules if m.startswith("lsst")])
+import fullwell
+fullwell.open_repo, fullwell.create_repo
+"""
+    assert fresh(code).stdout.rstrip().endswith("[]")
+
+
+def test_the_library_speaks_in_one_line(make: Make, night: Path) -> None:
+    repo = make()
+    ingest(repo, [night])
+    from fullwell.repo import listing
+
+    for where, wanted in {
+        "exposure.foo = 3": "Unrecognized field 'foo'",
+        "exposure = ": "Failed to parse expression",
+        "filter = 'g'": "Unrecognized identifier 'filter'",
+    }.items():
+        with pytest.raises(UsageError) as error:
+            listing.exposures(repo, where)
+        assert error.value.code == "FW182"
+        assert wanted in error.value.problem
+        assert "\n" not in error.value.problem
+        assert where in str(error.value.where)
