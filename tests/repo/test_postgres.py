@@ -87,6 +87,7 @@ def test_a_wrong_password(postgres: str, tmp_path: Path, monkeypatch: pytest.Mon
     assert "password authentication failed" in error.value.problem
     assert SECRET not in str(error.value)
     assert SECRET not in str(error.value.__cause__)
+    assert not (tmp_path / "repo").exists()
 
 
 def test_the_password_of_a_private_file(

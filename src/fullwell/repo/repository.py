@@ -6,9 +6,10 @@ our layout, so that a newcomer names none, and turns the library's errors into o
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -53,7 +54,7 @@ def config_of(path: str | os.PathLike[str]) -> Path:
     )
 
 
-@contextmanager
+@contextlib.contextmanager
 def speaking(where: str = "") -> Iterator[None]:
     """Errors of the library and the database as ours, without passwords."""
     from lsst.daf.butler import registry as lib
@@ -74,8 +75,8 @@ def speaking(where: str = "") -> Iterator[None]:
         ) from error
     except (SQLAlchemyError, ButlerUserError, lib.RegistryError, DbAuthError) as error:
         raise UsageError(plain_text(error), where=where, code="FW182") from error
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("psycopg"):
+    except ImportError as error:
+        if "psycopg" not in str(error):
             raise
         raise UsageError(
             "the driver of PostgreSQL is not installed",
@@ -139,25 +140,31 @@ def create(
     refuse_password(db)
     root = "<butlerRoot>" if not files else _relative_root(place, Path(files))
     seed = seed_config(db=driver_url(db), namespace=namespace, files=root)
-    io.make_folder(place.parent)
     plain = place if "." not in place.name else place.parent / f"{place.name.replace('.', '_')}~new"
-    with speaking(str(place)), _writing(place):
+    with speaking(str(place)), _writing(place, plain):
+        io.make_folder(place.parent)
         Butler.makeRepo(str(plain), config=_config(seed), forceConfigRoot=False)
         if plain != place:
             _move(plain, place)
-        repo = Repository(place, writeable=True, trust=True)
-        repo.trust = False
+        repo = Repository(place, writeable=True)
         repo.register_types()
     return repo
 
 
-@contextmanager
-def _writing(place: Path) -> Iterator[None]:
+@contextlib.contextmanager
+def _writing(place: Path, plain: Path) -> Iterator[None]:
+    """Leave nothing of a repository that could not be made, so that the same call can be tried again."""
+    new = [one for one in {place, plain} if not one.exists()]
     try:
         yield
-    except FullwellError:
-        raise
-    except OSError as error:
+    except BaseException as error:
+        for one in new:
+            shutil.rmtree(one, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            for name in ("butler.yaml", "gen3.sqlite3"):
+                (place / name).unlink(missing_ok=True)
+        if not isinstance(error, OSError) or isinstance(error, FullwellError):
+            raise
         raise FileError(
             f"the repository cannot be made: {error.strerror or error}",
             where=str(error.filename or place),
