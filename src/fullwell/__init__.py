@@ -70,6 +70,7 @@ ROOMS: tuple[str, ...] = (
     "journeys",
     "kernels",
     "measure",
+    "pipeline",
     "plots",
     "products",
     "recipes",
