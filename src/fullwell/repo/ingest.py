@@ -169,44 +169,70 @@ def enter_raws(
     FileError
         the database or the folder cannot be written. With `fail_fast`, the first clash.
     """
-    from lsst.daf.butler import FileDataset
+    from lsst.daf.butler.registry import ConflictingDefinitionError
+    from sqlalchemy.exc import IntegrityError
 
     from fullwell.repo.repository import speaking
 
-    instruments = sorted({i.instrument for ids in seen.values() for i in ids})
-    have = _have(repo, instruments)
+    for left in (2, 1, 0):
+        fresh, failed, known = _sorted_out(repo, seen, fail_fast)
+        try:
+            with speaking(str(repo.path)):
+                if fresh and not dry_run:
+                    _insert(repo, fresh, transfer)
+            break
+        except FullwellError as error:
+            if not (left and isinstance(error.__cause__, (ConflictingDefinitionError, IntegrityError))):
+                raise
+    result.entered.update(fresh)
+    result.failed.update(failed)
+    result.known.update(known)
+
+
+Seen = dict[Path, list[Identity]]
+
+
+def _sorted_out(
+    repo: Repository, seen: Mapping[Path, list[Identity]], fail_fast: bool
+) -> tuple[Seen, dict[Path, FullwellError], Seen]:
+    """The files that are new, those that clash with others, and those that the repository knows."""
+    have = _have(repo, sorted({i.instrument for ids in seen.values() for i in ids}))
     taken: dict[tuple[Any, ...], Path] = {}
-    fresh: dict[Path, list[Identity]] = {}
+    fresh: Seen = {}
+    known: Seen = {}
+    failed: dict[Path, FullwellError] = {}
     for path, ids in seen.items():
         try:
             state = _state(path, ids, have, taken)
         except FullwellError as error:
             if fail_fast:
                 raise
-            result.failed[path] = error
+            failed[path] = error
             continue
         if state == "known":
-            result.known[path] = ids
+            known[path] = ids
         else:
             fresh[path] = ids
             taken.update({_key(i): path for i in ids})
-    if dry_run or not fresh:
-        result.entered.update(fresh)
-        return
+    return fresh, failed, known
+
+
+def _insert(repo: Repository, fresh: Seen, transfer: str) -> None:
+    """Records and datasets of files in one transaction; it fails where another process was quicker with one of them."""
+    from lsst.daf.butler import FileDataset
+
     records = Records()
     for ids in fresh.values():
         for one in ids:
             records.add_raw(one)
     butler = repo.butler
-    with speaking(str(repo.path)), butler.transaction():
+    with butler.transaction():
         records.insert(butler)
-        for name in instruments:
-            if name not in have.prepared:
-                repo.prepare(name)
+        for name in sorted({i.instrument for ids in fresh.values() for i in ids}):
+            repo.prepare(name)
         kind = butler.get_dataset_type("raw")
         datasets = [FileDataset(str(path), [raw_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()]
         butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=False)
-    result.entered.update(fresh)
 
 
 def raw_ref(butler: Any, kind: Any, one: Identity) -> Any:
@@ -223,21 +249,18 @@ def _key(one: Identity) -> tuple[Any, ...]:
 
 @dataclass
 class _Have:
-    """What is in the repository: instruments, raw data ids with their files, exposure records, names of detectors."""
+    """What is in the repository: raw data ids with their files, exposure records, names of detectors."""
 
-    prepared: set[str]
     files: dict[tuple[Any, ...], Path] = field(default_factory=dict)
     exposures: dict[tuple[str, int], Any] = field(default_factory=dict)
     detectors: dict[tuple[str, int], str] = field(default_factory=dict)
 
 
 def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
-    out = _Have(set(repo.instruments()))
     from fullwell.repo.lookup import files_of
 
-    for name in instruments:
-        if name not in out.prepared:
-            continue
+    out = _Have()
+    for name in sorted(set(instruments) & set(repo.instruments())):
         with repo.butler.query() as query:
             for record in query.dimension_records("exposure").where(instrument=name):
                 out.exposures[name, record.id] = record
