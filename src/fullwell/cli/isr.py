@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,10 @@ Recipe = Annotated[
     str, typer.Option("--recipe", metavar="NAME", help="Order of the steps; 'fullwell steps' lists them.")
 ]
 Components = Annotated[bool, typer.Option("--variance-components", help="Keep the parts of the variance as planes.")]
+Repo = Annotated[
+    Path | None,
+    typer.Option("--repo", metavar="REPO", help="Take the calibrations that are valid there.", show_default=False),
+]
 Compress = Annotated[bool, typer.Option("--compress", help="Write tile-compressed, without loss.")]
 
 
@@ -32,6 +36,7 @@ def isr(
     files: Files,
     output: OutFolder,
     recipe: Recipe = "auto",
+    repo: Repo = None,
     off: Off = None,
     variance_components: Components = False,
     compress: Compress = False,
@@ -43,13 +48,14 @@ def isr(
     workers, digests, done = Workers(door.jobs), Digests(), []
     outputs = {path: output_of(path, output, files) for path in files}
     _distinct(outputs)
+    found = _finder(repo)
     for path in progress(files, "ISR"):
         with door.guard(str(path)):
             from fullwell import io
             from fullwell.reduction import isr as correct
 
             frame = door.reader.read(path)
-            given = door.given.of(frame)
+            given = {**found(frame), **door.given.of(frame)}
             if door.dry_run:
                 done.append(_plan(door, path, outputs[path], frame, given, recipe, off or []))
                 continue
@@ -67,6 +73,18 @@ def isr(
             io.write_frame(result, outputs[path], compress=compress)
             done.append(_report(door, path, outputs[path], result))
     door.give(files=done, recipe=recipe, options=dict(door.origins))
+
+
+def _finder(repo: Path | None) -> Callable[[Frame], dict[str, Product]]:
+    """Frame -> the products of the repository that are valid for it, cut to its window; none without a repository."""
+    if repo is None:
+        return lambda frame: {}
+    from fullwell.reduction import cut_out
+    from fullwell.repo import open_repo
+    from fullwell.repo.fitting import Calibrations
+
+    store = Calibrations(open_repo(repo))
+    return lambda frame: {kind: cut_out(p, frame) for kind, p in store.of(frame.observation).items()}
 
 
 def _distinct(outputs: Mapping[Path, Path]) -> None:

@@ -18,7 +18,7 @@ from fullwell.base.errors import UsageError
 from fullwell.frames import Observation
 from fullwell.repo.layout import ONDISK, safe
 
-__all__ = ["Identity", "Records", "butler_name", "identity", "instrument_of"]
+__all__ = ["Identity", "Records", "butler_name", "identity", "instrument_of", "timespan_of"]
 
 NAMES = {
     "lsstcam": "LSSTCam",
@@ -122,7 +122,7 @@ def _day_of(begin: str) -> int:
     return int("".join(found.groups())) if found else _NO_DAY
 
 
-def _timespan(obs: Observation) -> Any:
+def timespan_of(obs: Observation) -> Any:
     """From the opening of the shutter to its closing [TAI]; the first moment of 1970 where no time is known."""
     from astropy.time import Time, TimeDelta
     from lsst.daf.butler import Timespan
@@ -223,7 +223,7 @@ class Records:
             "science_program": None,
             "has_simulated": False,
             "can_see_sky": obs.kind == "science",
-            "timespan": _timespan(obs),
+            "timespan": timespan_of(obs),
         }
         self._add("exposure", (name, seen.exposure), row)
         if obs.kind == "science":
