@@ -10,6 +10,7 @@ import typer
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
 from fullwell.cli.repo_calibs import certify, decertify
+from fullwell.cli.repo_more import bring, check, export, history
 from fullwell.cli.repo_options import Instruments, Repo, Trust, Where, app, as_id, by_id, data_id, opened
 
 __all__ = ["app"]
@@ -206,3 +207,7 @@ def find(
 
 app.command(epilog="Example: fullwell repo certify bias.fits flat_r.fits --begin 2024-11-01 --repo R")(certify)
 app.command(epilog="Example: fullwell repo decertify flat physical_filter=r --begin 2024-12-01 --repo R")(decertify)
+app.command(epilog="Example: fullwell repo history 52101f38-3247-589b-9fa5-b97fa8815ec8 --repo R")(history)
+app.command(epilog='Example: fullwell repo export take-away/ --where "exposure.day_obs = 20241108" --repo R')(export)
+app.command("import", epilog="Example: fullwell repo import take-away/ --repo R2")(bring)
+app.command(epilog="Examples: fullwell repo check --repo R; fullwell repo check --repair --repo R")(check)
