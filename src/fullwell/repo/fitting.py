@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fullwell.base.errors import MissingProduct
@@ -29,10 +28,7 @@ class Calibrations:
     def __init__(self, repo: Repository) -> None:
         self.repo = repo
         self._shelves: dict[str, Shelf] = {}
-
-    @cached_property
-    def _read(self) -> dict[str, Product]:
-        return {}
+        self._read: dict[str, Product] = {}
 
     def of(self, seen: Observation) -> dict[str, Product]:
         """Kind -> the product that is valid for an observation; a kind of which there is none is left out.
@@ -40,25 +36,34 @@ class Calibrations:
         Raises
         ------
         MissingProduct
-            nothing is certified for the detector at that time; names what comes nearest.
+            nothing is certified for the detector at that time (names what comes nearest), or a validity ends during the
+        exposure and the next begins.
         """
         from fullwell import io
 
         one = identity(seen)
         if one.instrument not in self._shelves:
             self._shelves[one.instrument] = shelf(self.repo, one.instrument, PRODUCT_CLASSES)
-        have, out = self._shelves[one.instrument], {}
+        have, when = self._shelves[one.instrument], timespan_of(seen)
+        out: dict[str, Product] = {}
         for kind in PRODUCT_CLASSES:
-            found = have.pick(kind, one.detector, one.physical_filter, timespan_of(seen))
-            if found is not None:
-                if found.id not in self._read:
-                    self._read[found.id] = io.read_product(found.path, kind)
-                out[kind] = self._read[found.id]
+            found = have.valid(kind, one.detector, one.physical_filter, when)
+            if len(found) > 1:
+                raise MissingProduct(
+                    f"{len(found)} calibrations of kind {kind} are valid during {one}",
+                    where=str(self.repo.path),
+                    remedy=f"give one with --{kind} FILE: {', '.join(str(c.path) for c in found)}",
+                    code="FW303",
+                )
+            for product in found:
+                if product.id not in self._read:
+                    self._read[product.id] = io.read_product(product.path, kind)
+                out[kind] = self._read[product.id]
         if not out:
             raise MissingProduct(
                 f"the repository has no calibration for {one}",
                 where=str(self.repo.path),
-                remedy=have.near("bias", one.detector, one.physical_filter),
+                remedy=have.near("bias", one.detector, one.physical_filter, when),
                 code="FW303",
             )
         return out
