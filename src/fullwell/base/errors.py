@@ -11,7 +11,7 @@
     ├── MissingProduct (LookupError) FW30x no calibration matches
     ├── DataError (ValueError)    FW40x  the pixels do not allow what is asked
     ├── ConfigError (ValueError)  FW50x  an option is unknown or out of range
-    ├── UsageError (ValueError)   FW60x  the call cannot be meant
+    ├── UsageError (ValueError)   FW6xx  the call cannot be meant
     └── WorkerError (RuntimeError) FW70x workers, their scheduler or the repository behind them are gone
 
 A bug stays a plain Python exception and keeps its traceback.
