@@ -10,7 +10,7 @@ from fullwell.frames import Frame, Observation
 from fullwell.simulation.scenes import Scene
 from fullwell.simulation.sensor import SensorModel
 
-__all__ = ["describe", "instrument_of"]
+__all__ = ["describe", "evening", "instrument_of"]
 
 START = datetime(2025, 1, 15)
 DAY = 20250115
@@ -23,8 +23,9 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
     given = observation or Observation(instrument=instrument_of(sensor), seq_num=1)
     day = given.day_obs or DAY
     seq = max(given.seq_num, 0)
-    obs_id = given.obs_id or f"{day}_{seq:05d}"
-    begin = given.begin or (START + timedelta(seconds=60.0 * seq)).isoformat(timespec="milliseconds")
+    obs_id = given.obs_id or _obs_id(sensor, day, seq)
+    begin = given.begin or (evening(sensor, day) + timedelta(seconds=60.0 * seq)).isoformat(timespec="milliseconds")
+    optics = _physical_filter(sensor, scene.band)
     moment = datetime.fromisoformat(begin)
     frame.observation = replace(
         given,
@@ -35,7 +36,7 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         day_obs=day,
         seq_num=seq,
         kind=scene.kind,
-        filter=scene.band,
+        filter=optics,
         band=scene.band,
         exposure_time=scene.time,
         dark_time=scene.collecting,
@@ -56,7 +57,7 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         "IMAGETYP": (IMAGE_TYPES[scene.kind], "type of the exposure"),
         "EXPTIME": (scene.time, "[s] shutter open"),
         "DARKTIME": (scene.collecting, "[s] dark charge collected"),
-        "FILTER": (scene.band, "filter"),
+        "FILTER": (optics, "filter"),
         "OBJECT": (scene.object or scene.kind, "what was observed"),
         "DATE-OBS": (begin, "begin of the exposure"),
         "TIMESYS": ("TAI", "time scale of DATE-OBS"),
@@ -64,6 +65,7 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
         "SET-TEMP": (sensor.config.temperature, "[Celsius] temperature asked for"),
         "BUNIT": ("adu", "unit of the pixels"),
         **{key: (value, "") for key, value in sensor.cards.items()},
+        **_rubin_cards(sensor, scene, day, begin),
         "SIMSEED": (seed, "seed of the simulated exposure"),
         "SIMSENS": (sensor.seed, "seed of the simulated sensor"),
     }
@@ -74,7 +76,46 @@ def describe(frame: Frame, scene: Scene, sensor: SensorModel, seed: int, observa
 def instrument_of(sensor: SensorModel) -> str:
     """The instrument by whose rules the frame's header is read."""
     name = str(sensor.cards.get("INSTRUME", "simulated"))
-    return {"LSSTCamSim": "lsstcam", "demo": "demo"}.get(name, "generic")
+    return {"LSSTCamSim": "lsstcam", "LSSTComCam": "lsstcomcam", "demo": "demo"}.get(name, "generic")
+
+
+def evening(sensor: SensorModel, day: int) -> datetime:
+    """When the first exposure of an observing day begins; days of the Rubin telescope change at noon."""
+    if "TELCODE" in sensor.cards:
+        return datetime.strptime(str(day), "%Y%m%d") + timedelta(days=1)
+    return START
+
+
+def _obs_id(sensor: SensorModel, day: int, seq: int) -> str:
+    """The camera's own name of an exposure: CC_O_20241108_000246."""
+    if "TELCODE" in sensor.cards:
+        return f"{sensor.cards['TELCODE']}_{sensor.cards['CONTRLLR']}_{day}_{seq:06d}"
+    return f"{day}_{seq:05d}"
+
+
+def _physical_filter(sensor: SensorModel, band: str) -> str:
+    """The filter of a band: its name in the camera where that has names of its own (r_03), else the band."""
+    if "TELCODE" not in sensor.cards:
+        return band
+    from fullwell import instruments
+
+    bands = instruments.get(instrument_of(sensor)).bands
+    return next((name for name, letter in bands.items() if letter == band), band)
+
+
+def _rubin_cards(sensor: SensorModel, scene: Scene, day: int, begin: str) -> dict[str, tuple[Any, str]]:
+    """What the camera's computer of the Rubin telescope writes beside or in place of the general cards."""
+    if "TELCODE" not in sensor.cards:
+        return {}
+    end = datetime.fromisoformat(begin) + timedelta(seconds=scene.time)
+    return {
+        "DAYOBS": (str(day), "day of observation, yyyymmdd"),
+        "IMGTYPE": (IMAGE_TYPES[scene.kind].upper(), "type of the exposure"),
+        "FILTBAND": (scene.band, "band of the filter"),
+        "DATE-BEG": (begin, "begin of the exposure"),
+        "DATE-END": (end.isoformat(timespec="milliseconds"), "end of the exposure"),
+        "CCDTEMP": (sensor.config.temperature, "[Celsius] temperature of the sensor"),
+    }
 
 
 def _exposure_id(sensor: SensorModel, day: int, seq: int) -> int:

@@ -12,7 +12,7 @@ from pydantic import Field
 from fullwell.base.config import StepConfig
 from fullwell.frames import Observation
 from fullwell.simulation.exposing import Simulated, simulate
-from fullwell.simulation.header import DAY, START, instrument_of
+from fullwell.simulation.header import DAY, evening, instrument_of
 from fullwell.simulation.scenes import BiasScene, DarkScene, FlatScene, Scene, ScienceScene, StarField, flat_pairs
 from fullwell.simulation.sensor import SensorModel
 from fullwell.simulation.streams import child_seed
@@ -31,7 +31,7 @@ class NightPlan(StepConfig):
     exposures : of the field, per band, each of `time` [s]; sky [electron/s] per band in order of `bands`,
         the last one for all further bands.
     stars : recipe of the field; dither [pixel] between exposures; fwhm [pixel].
-    day_obs : yyyymmdd.
+    day_obs : yyyymmdd; first : number of the first exposure within the day.
     """
 
     biases: int = Field(default=12, ge=0)
@@ -54,6 +54,7 @@ class NightPlan(StepConfig):
     dither: float = Field(default=0.0, ge=0, description="largest shift between exposures [pixel]")
     fwhm: float = Field(default=3.5, gt=0, description="of a star [pixel]")
     day_obs: int = DAY
+    first: int = Field(default=1, ge=0, description="number of the first exposure within the day")
 
 
 def scenes_of(plan: NightPlan, seed: int) -> Iterator[tuple[str, Scene]]:
@@ -98,10 +99,10 @@ def night(
         made again alone.
     """
     plan = plan or NightPlan()
-    clock = START
+    clock = evening(sensor, plan.day_obs)
     base = Observation(instrument=instrument_of(sensor), day_obs=plan.day_obs)
     for i, (label, scene) in enumerate(scenes_of(plan, seed)):
-        obs = replace(base, seq_num=i + 1, begin=clock.isoformat(timespec="milliseconds"))
+        obs = replace(base, seq_num=plan.first + i, begin=clock.isoformat(timespec="milliseconds"))
         clock += timedelta(seconds=scene.collecting + 5.0)
         done = simulate(scene, sensor, seed=child_seed(seed, "exposure", i), observation=obs, workers=workers)
-        yield f"{label}_{i + 1:04d}", done
+        yield f"{label}_{plan.first + i:04d}", done

@@ -7,6 +7,8 @@ demo        the small camera of four amplifiers read at the four corners.
 lsst-e2v    16 amplifiers of 2002 x 512, 18 bits, detector R22_S11 of the instrument lsstcam;
             typical numbers of an e2v sensor of the LSST camera.
 lsst-itl    16 amplifiers of 2000 x 509, R02_S11, the same for an ITL sensor.
+lsst-comcam the same sensor in LSSTComCam, R22_S00 unless another of its nine is given; its files have the headers of
+            the real camera, which the instrument lsstcomcam reads.
 References  photon-transfer note 10.2 (gains, noise and turnoffs of both vendors).
 """
 
@@ -119,10 +121,10 @@ def grid_detector(
     return Detector(name, 0, tuple(amps))
 
 
-def _rubin(name: str, gain: float, noise: float, full_well: float) -> Detector:
+def _rubin(name: str, gain: float, noise: float, full_well: float, camera_name: str = "lsstcam") -> Detector:
     from fullwell import instruments
 
-    camera = instruments.get("lsstcam").camera
+    camera = instruments.get(camera_name).camera
     assert camera is not None
     detector = camera[name]
     values = {"gain": gain, "read_noise": noise, "saturation": full_well / gain}
@@ -134,6 +136,8 @@ def _detector(name: str) -> Detector:
         return _rubin("R22_S11", 1.48, 5.3, 133000.0)
     if name == "lsst-itl":
         return _rubin("R02_S11", 1.68, 6.3, 129000.0)
+    if name == "lsst-comcam":
+        return _rubin("R22_S00", 1.68, 6.3, 129000.0, "lsstcomcam")
     if name == "demo":
         from fullwell import instruments
 
@@ -150,6 +154,18 @@ def _cards(name: str, detector: Detector) -> dict[str, Any]:
     if not name.startswith("lsst"):
         return {"INSTRUME": "simulated"}
     raft, _, slot = detector.name.partition("_")
+    if name == "lsst-comcam":
+        return {
+            "INSTRUME": "LSSTComCam",
+            "TELESCOP": "LSST",
+            "TELCODE": "CC",
+            "CONTRLLR": "O",
+            "RAFTBAY": raft,
+            "CCDSLOT": slot,
+            "CCD_MANU": detector.physical_type,
+            "CCD_TYPE": "3800C",
+            "DETSIZE": f"[1:{detector.box.width},1:{detector.box.height}]",
+        }
     return {
         "INSTRUME": "LSSTCamSim",
         "RAFTBAY": raft,
@@ -165,12 +181,15 @@ PRESETS: dict[str, dict[str, Any]] = {
     "demo": {"crosstalk": 2e-4, "full_well": 120000.0, "hot_fraction": 2e-4, "spread": 0.1},
     "lsst-e2v": {**RUBIN, "full_well": 133000.0},
     "lsst-itl": {**RUBIN, "full_well": 129000.0},
+    "lsst-comcam": {**RUBIN, "full_well": 129000.0},
 }
 """Settings by name of the preset; what is not stated is the default of `SensorConfig`."""
 
 
 def sensor_of(name: str, seed: int = 0, *, detector: Detector | None = None, **changes: Any) -> SensorModel:
     """The sensor `name`, drawn with `seed`; `detector` replaces its geometry, `changes` its settings.
+
+    The files of another geometry are those of no camera, except for the other sensors of "lsst-comcam".
 
     Raises
     ------
@@ -185,8 +204,11 @@ def sensor_of(name: str, seed: int = 0, *, detector: Detector | None = None, **c
 
     config = load(SensorConfig, {**PRESETS[name], **changes}, where=f"preset {name}")
     geometry = detector or _detector(name)
-    cards = {} if detector is not None else _cards(name, geometry)
-    return SensorModel.make(geometry, seed, config, cards=cards)
+    own = detector is None or (name == "lsst-comcam" and _is_comcam(detector))
+    return SensorModel.make(geometry, seed, config, cards=_cards(name, geometry) if own else {})
 
 
-"""The same under the name of its argument."""
+def _is_comcam(detector: Detector) -> bool:
+    from fullwell import instruments
+
+    return detector.name in {one.name for one in instruments.get("lsstcomcam").camera or ()}
