@@ -114,7 +114,8 @@ def _results(door: Door, data: dict[str, Any]) -> None:
     if frames:
         head = ("frame", "state", "sky", "noise", "noise by variance", "ratio", "unit")
         door.table(head, frames, title="\nScience frames")
-    door.say(f"\n{data['seconds']:.1f} s, report: {data['report']}")
+    door.say(f"\nrepository: {data['repo']}")
+    door.say(f"{data['seconds']:.1f} s, report: {data['report']}")
 
 
 def _shown(value: dict[str, Any]) -> str:

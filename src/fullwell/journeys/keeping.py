@@ -202,7 +202,7 @@ class Keeper:
     def to_dict(self) -> dict[str, Any]:
         """Where the repository is, and how its contents are named."""
         return {
-            "repo": str(self.place.resolve()),
+            "repo": str(self.place),
             "collections": [defaults_collection(n) for n in self.instruments],
             "isr_dataset_type": ISR,
         }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullwell import __version__
 from fullwell.journeys.calibrate import Calibrations
+from fullwell.journeys.keeping import ISR
 from fullwell.products import ImageProduct, Product
 from fullwell.report import Page
 
@@ -224,6 +225,14 @@ def _files(page: Page, result: ReduceResult) -> None:
         files.append({"name": path.name, "kind": "-", "done": err.problem, "state": "bad"})
     page.add_section("Files")
     page.add_files(files, title="")
+    if result.repository:
+        names = ", ".join(repr(n) for n in result.repository["collections"])
+        page.add_section(
+            "Repository",
+            "Raw frames, calibrations and results are also found by what they are: "
+            f"Butler({result.repository['repo']!r}, collections=[{names}]).get({ISR!r}, exposure=…, detector=…), or "
+            f"with fullwell repo ls --repo {result.out}.",
+        )
 
 
 def _dropped(result: ReduceResult, made: Calibrations) -> dict[str, str]:
