@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,3 +107,32 @@ def test_the_library_speaks_in_one_line(make: Make, night: Path) -> None:
         assert wanted in error.value.problem
         assert "\n" not in error.value.problem
         assert where in str(error.value.where)
+
+
+MOUNT = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+
+
+def on_a_read_only_mount(folder: Path, *words: object) -> subprocess.CompletedProcess[str]:
+    """Run ``fullwell repo …`` where `folder` cannot be written."""
+    call = [sys.executable, "-m", "fullwell.cli", "repo", *map(str, words)]
+    return subprocess.run(
+        ["unshare", "-rm", "sh", "-c", MOUNT, "sh", str(folder), *call], capture_output=True, text=True, timeout=300
+    )
+
+
+def test_a_read_only_mount_is_read_and_said_to_be_so(night: Path, tmp_path: Path) -> None:
+    tried = shutil.which("unshare") and subprocess.run(["unshare", "-rm", "true"], capture_output=True)
+    if not tried or tried.returncode:
+        pytest.skip("needs unshare, to mount a folder for reading only")
+    repo = create(tmp_path / "repo")
+    ingest(repo, [night / "bias_0001.fits"], transfer="copy")
+    repo.close()
+    before = {p: p.stat().st_mtime_ns for p in repo.path.rglob("*")}
+    listed = on_a_read_only_mount(repo.path, "ls", "datasets", "--repo", repo.path)
+    assert (listed.returncode, listed.stdout.count("raw_simulated")) == (0, 1), listed.stderr
+    assert on_a_read_only_mount(repo.path, "check", "--repo", repo.path).returncode == 0
+    refused = on_a_read_only_mount(repo.path, "ingest", night, "--repo", repo.path)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("FW181: the database does not answer or cannot be written")
+    assert "readonly database" in refused.stderr
+    assert {p: p.stat().st_mtime_ns for p in repo.path.rglob("*")} == before

@@ -113,7 +113,7 @@ def datasets(
                     where=f"({where})" if where else "",
                     explain=False,
                     limit=None,
-                    **({"instrument": name} if name else {}),
+                    data_id={"instrument": name} if name else None,
                 )
                 rows += refs
         chosen = list({ref.id: ref for ref in rows}.values())

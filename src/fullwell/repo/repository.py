@@ -7,6 +7,7 @@ our layout, so that a newcomer names none, and turns the library's errors into o
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -93,6 +94,18 @@ def speaking(where: str = "") -> Iterator[None]:
             remedy="let its administrator run: CREATE EXTENSION btree_gist; (in this database)",
             code="FW614",
         ) from error
+
+
+@contextlib.contextmanager
+def _one_voice() -> Iterator[None]:
+    """Keep the library from logging an error that is raised as well."""
+    logger = logging.getLogger("lsst.daf.butler")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def plain_text(error: BaseException) -> str:
@@ -232,7 +245,8 @@ class Repository:
             whole = ButlerConfig(str(self.config))
             if not trust:
                 check_database(whole)
-            self.butler: Butler = Butler.from_config(whole, writeable=writeable)
+            with _one_voice():
+                self.butler: Butler = Butler.from_config(whole, writeable=writeable)
         self._chosen = instrument
         self._set_defaults()
 
