@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -24,7 +25,6 @@ def resume(
 ) -> None:
     """Go on with a run: what is done is kept, what failed is tried again."""
     from fullwell.pipeline import runs
-    from fullwell.pipeline.driver import Options
     from fullwell.pipeline.journal import load, remaining
     from fullwell.repo import open_repo
 
@@ -36,5 +36,7 @@ def resume(
         if door.dry_run or not todo:
             return
         with line.executor(door, executor, scheduler) as where_to:
-            summary = runs.resume(opened, where_to, stamp, Options(fail_fast=door.fail_fast, label="resume"))
+            summary = runs.resume(
+                opened, where_to, stamp, replace(runs.OPTIONS, fail_fast=door.fail_fast, label="resume")
+            )
         line.outcome(door, opened, summary, stamp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -27,8 +28,7 @@ def _run(
     certify: bool = True,
     end: str = "",
 ) -> None:
-    from fullwell.pipeline.driver import Options
-    from fullwell.pipeline.runs import execute
+    from fullwell.pipeline.runs import OPTIONS, execute
     from fullwell.repo import open_repo
 
     with open_repo(repo, writeable=not door.dry_run) as opened:
@@ -42,7 +42,7 @@ def _run(
                 raise typer.Exit(1)
             return
         with line.executor(door, kind, scheduler) as where_to:
-            options = Options(fail_fast=door.fail_fast, label=made.recipe)
+            options = replace(OPTIONS, fail_fast=door.fail_fast, label=made.recipe)
             summary = execute(opened, made, where_to, options, certify=certify, end=end)
         line.outcome(door, opened, summary, made.stamp)
         if made.missing:

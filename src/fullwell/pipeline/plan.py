@@ -220,9 +220,9 @@ class _Planner:
         optics = str(data_id.get("physical_filter") or (rows[0].physical_filter if rows and spec.by_exposure else ""))
         when = rows[0].timespan if rows else None
         for kind in (*spec.needs, *spec.takes):
-            found = self._calibrations(kind, int(data_id["detector"]), optics, when, spec)
-            if not found and kind in spec.needs:
-                absent.append(f"no {kind}: {self.shelf.near(kind, int(data_id['detector']), optics)}")
+            found, problem = self._calibrations(kind, int(data_id["detector"]), optics, when)
+            if problem and (kind in spec.needs or not problem.startswith("no ")):
+                absent.append(problem)
             for one, run, maker in found:
                 inputs.append(one)
                 told[one.id] = {"run": run}
@@ -234,8 +234,14 @@ class _Planner:
         run = self.plan.runs[spec.output]
         place = {**data_id, **({"day_obs": rows[0].day_obs} if spec.by_exposure else {})}
         output = Output(spec.output, ident, str(self.root / file_path(spec.output, run, place)), data_id)
-        context = {"recipe": self.recipe.name, "run": run, "version": self.version, "config": content_id(kept),
-                   "inputs": told}  # fmt: skip
+        context = {
+            "recipe": self.recipe.name,
+            "run": run,
+            "version": self.version,
+            "config": content_id(kept),
+            "inputs": told,
+            "frames": {row.id: {"exposure": row.exposure, "detector": row.detector} for row in rows},
+        }
         job = Job(ident, spec.task, tuple(inputs), (output,), config, context, f"{data_id['detector']}/{optics}")
         begin = "" if spec.by_exposure else _day_begin(rows) if rows else self._inherited(after)
         self.days[ident] = begin
@@ -247,9 +253,10 @@ class _Planner:
         return max((self.days[a] for a in after if self.days.get(a)), default="")
 
     def _calibrations(
-        self, kind: str, detector: int, optics: str, when: Any, spec: TaskSpec
-    ) -> list[tuple[Input, str, str | None]]:
-        """(input, its run, the job that makes it) of a kind: made in this plan, or certified; of defects' flats all."""
+        self, kind: str, detector: int, optics: str, when: Any
+    ) -> tuple[list[tuple[Input, str, str | None]], str]:
+        """(input, its run, the job that makes it) of a kind: made in this plan, or certified; of a task for all
+        filters the flats of all. Then why there is none."""
         keys = [(kind, detector, optics if kind == "flat" else "")]
         if kind == "flat" and not optics:
             keys = sorted(k for k in self.made if k[:2] == (kind, detector))
@@ -260,11 +267,15 @@ class _Planner:
                 made = planned.job.outputs[0]
                 role = kind if len(keys) == 1 else f"{kind} {key[2]}"
                 out.append((Input(role, made.id, made.path, kind), str(planned.job.context["run"]), planned.job.id))
-        if not out and when is not None:
-            found = self.shelf.pick(kind, detector, optics, when)
-            if found is not None:
-                out.append((Input(kind, found.id, str(found.path), kind), found.run, None))
-        return out
+        if out or when is None:
+            return out, "" if out else f"no {kind}"
+        found = self.shelf.valid(kind, detector, optics, when)
+        if len(found) == 1:
+            return [(Input(kind, found[0].id, str(found[0].path), kind), found[0].run, None)], ""
+        if found:
+            runs = " and ".join(one.run for one in found)
+            return [], f"{len(found)} {kind} are valid during the exposure, of {runs}: end the validity of one"
+        return [], f"no {kind}: {self.shelf.near(kind, detector, optics, when)}"
 
     def _judged(self, drafts: Sequence[tuple[TaskSpec, PlannedJob]]) -> list[PlannedJob]:
         """Which jobs have been done already, which have been done otherwise."""

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fullwell.base.errors import ConfigError, UsageError
+from fullwell.repo.layout import DATASETS
 
 __all__ = ["RECIPES", "TASK_SPECS", "Recipe", "TaskSpec", "recipe_of"]
 
@@ -178,9 +179,48 @@ def _read(path: Path) -> Recipe:
     if not isinstance(rows, list) or not rows:
         raise ConfigError("the recipe has no task", where=str(path), remedy='add a table [[task]] with task = "isr"')
     common = table.get("config", {})
+    if not isinstance(common, dict):
+        raise ConfigError("'config' is to be a table", where=str(path), remedy="write it as [config]")
+    if not all(isinstance(row, dict) for row in rows):
+        raise ConfigError("'task' is to be a list of tables", where=str(path), remedy="write each as [[task]]")
     _known(common, set(CONFIG), f"{path} [config]")
     tasks = tuple(_spec(row, common, f"{path}, task {i + 1}") for i, row in enumerate(rows))
     return Recipe(str(table.get("name", path.stem)), tasks, str(path))
+
+
+_TYPES: Mapping[str, tuple[type, str, str]] = {
+    "output": (str, "a text", '"flat"'),
+    "where": (str, "a text", "\"exposure.observation_reason = 'flat'\""),
+    "by_exposure": (bool, "true or false", "true"),
+    "needs": (list, "a list", '["bias"]'),
+    "takes": (list, "a list", '["gain", "flat"]'),
+    "raws": (dict, "a table", '{ raw = "science" }'),
+    "fewest": (dict, "a table", "{ bias_frames = 5 }"),
+    "config": (dict, "a table", "{ memory = 512 }"),
+}
+"""What a row of a recipe file may say: type, its name, an example."""
+
+
+def _check_types(row: Mapping[str, Any], where: str) -> None:
+    for key, value in row.items():
+        if key in _TYPES and not isinstance(value, _TYPES[key][0]):
+            _, name, example = _TYPES[key]
+            raise ConfigError(f"'{key}' is to be {name}", where=where, remedy=f"for example: {key} = {example}")
+    kinds = [("output", row["output"])] if "output" in row else []
+    kinds += [(key, kind) for key in ("needs", "takes") for kind in row.get(key, ())]
+    for key, kind in kinds:
+        fits = [
+            d.name
+            for d in DATASETS.values()
+            if d.name not in ("raw", "run_record") and (d.calibration or key == "output")
+        ]
+        if kind not in fits:
+            near = difflib.get_close_matches(str(kind), fits, n=1)
+            raise ConfigError(
+                f"'{key}' names '{kind}', which is no dataset type that it can be",
+                where=where,
+                remedy=f"did you mean '{near[0]}'?" if near else f"known: {', '.join(fits)}",
+            )
 
 
 def _spec(row: Mapping[str, Any], common: Mapping[str, Any], where: str) -> TaskSpec:
@@ -189,6 +229,7 @@ def _spec(row: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Task
     name = row.get("task")
     if not isinstance(name, str):
         raise ConfigError("the task has no name", where=where, remedy='add a line: task = "isr"')
+    _check_types(row, where)
     values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in row.items()}
     config = {**common, **row.get("config", {})}
     _known(config, set(CONFIG), f"{where} [config]")

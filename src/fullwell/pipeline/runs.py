@@ -7,29 +7,53 @@ finished, certifies calibrations, puts the run into the chain of its user, and l
 from __future__ import annotations
 
 import getpass
+import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from fullwell.base.errors import FileError, UsageError
+from fullwell.io.atomic import atomic_path, sweep
+from fullwell.io.identity import KEY
 from fullwell.pipeline.driver import Options, run
 from fullwell.pipeline.jobs import Done, Job
 from fullwell.pipeline.journal import Journal, Saved, load, remaining, write_plan
+from fullwell.pipeline.retry import versions
 from fullwell.pipeline.summary import Summary
-from fullwell.repo.layout import DATASETS, user_chain
+from fullwell.repo.layout import DATASETS, file_path, user_chain
 
 if TYPE_CHECKING:
     from fullwell.pipeline.executors import Executor
     from fullwell.pipeline.plan import Plan
     from fullwell.repo.repository import Repository
 
-__all__ = ["RepoSink", "execute", "latest_run", "now_stamp", "only_instrument", "resume", "run_folder", "who"]
+__all__ = [
+    "OPTIONS",
+    "RECORD",
+    "RepoSink",
+    "execute",
+    "latest_run",
+    "now_stamp",
+    "only_instrument",
+    "resume",
+    "run_folder",
+    "who",
+]
+
+
+NAMESPACE = UUID("b7c4f0ae-3f0c-5a0f-8a51-2f6b7c0d9e44")
+RECORD = "run_record"
+"""Dataset type of what was asked for in a run: recipe, condition, settings, versions."""
+
+OPTIONS = Options(block=500, block_seconds=10.0)
+"""How plans are run: what a transaction costs is shared by many outputs, and a killed client loses only the word
+about them, since their files are whole."""
 
 
 def now_stamp() -> str:
@@ -104,23 +128,37 @@ class RepoSink:
     end: str = ""
     setup: str = ""
     certify: bool = True
+    _refs: dict[str, Any] = field(default_factory=dict, init=False)
 
     def ingest(self, block: Sequence[Done]) -> None:
-        """Enter the outputs of a block; what is known stays."""
-        from fullwell.repo.calibs import Entry, certify_from, enter_files
+        """Enter the outputs of a block, certify calibrations, all in one transaction; what is known stays."""
+        from fullwell.repo.bulk import enter_refs
+        from fullwell.repo.calibs import certify_onward
+        from fullwell.repo.repository import speaking
 
-        entries = [
-            Entry(out.dataset_type, out.data_id, str(self.jobs[done.job].context["run"]), Path(out.path), UUID(out.id))
-            for done in block
-            for out in done.outputs
-        ]
-        refs = enter_files(self.repo, entries)
-        if not self.certify:
+        outputs = [(done.job, out) for done in block for out in done.outputs]
+        for kind in {out.dataset_type for _, out in outputs}:
+            self._refer(kind)
+        with speaking(str(self.repo.path)), self.repo.butler.transaction():
+            enter_refs(self.repo, [(self._refs[out.id], Path(out.path)) for _, out in outputs])
+            if self.certify:
+                found = [(self._refs[out.id], self.begins.get(job, "")) for job, out in outputs]
+                items = [(ref, begin) for ref, begin in found if ref.datasetType.isCalibration()]
+                certify_onward(self.repo, items, self.end, setup=self.setup)
+
+    def _refer(self, kind: str) -> None:
+        """Make the references of all outputs of a dataset type at once, when the first of them comes."""
+        from lsst.daf.butler import DatasetRef
+
+        from fullwell.repo.bulk import expanded
+
+        mine = [(job, out) for job in self.jobs.values() for out in job.outputs if out.dataset_type == kind]
+        if not mine or mine[0][1].id in self._refs:
             return
-        owner = {out.id: done.job for done in block for out in done.outputs}
-        for ref in refs:
-            if ref.datasetType.isCalibration():
-                certify_from(self.repo, ref, self.begins.get(owner[str(ref.id)], ""), self.end, setup=self.setup)
+        dataset = self.repo.butler.get_dataset_type(kind)
+        full = expanded(self.repo, kind, [out.data_id for _, out in mine])
+        for (job, out), data_id in zip(mine, full, strict=True):
+            self._refs[out.id] = DatasetRef(dataset, data_id, run=str(job.context["run"]), id=UUID(out.id))
 
 
 def execute(
@@ -151,7 +189,8 @@ def execute(
     known = {j.id for j in jobs}
     after = {p.job.id: [a for a in p.after if a in known] for p in todo}
     root = run_folder(repo, plan.stamp)
-    header = {**plan.header(), "certify": certify, "end": end, "setup": setup, "user": user or who()}
+    header = {**plan.header(), "certify": certify, "end": end, "setup": setup, "user": user or who(),
+              "tasks": _settings(jobs), "versions": versions(), "host": socket.gethostname()}  # fmt: skip
     write_plan(root, jobs, after, header)
     return _drive(repo, load(root), executor, options)
 
@@ -171,44 +210,69 @@ def resume(repo: Repository, executor: Executor, stamp: str = "", options: Optio
     return _drive(repo, load(run_folder(repo, stamp or latest_run(repo))), executor, options)
 
 
+def _settings(jobs: Sequence[Job]) -> list[dict[str, Any]]:
+    """Each task with its settings, and the digest by which the files name them."""
+    found = {
+        (job.task, out.dataset_type, str(job.context["config"])): dict(job.config)
+        for job in jobs
+        for out in job.outputs
+    }
+    return [
+        {"task": task, "output": output, "digest": digest, "config": config}
+        for (task, output, digest), config in found.items()
+    ]
+
+
 def _drive(repo: Repository, saved: Saved, executor: Executor, options: Options | None) -> Summary:
     header = saved.header
     todo, finished = remaining(saved)
     every = {job.id: job for job in saved.jobs}
     end, setup = header.get("end", ""), header.get("setup", "")
     sink = RepoSink(repo, every, header.get("begins", {}), end, setup, header.get("certify", True))
-    _open_runs(repo, header)
     with Journal(saved.root) as journal:
-        summary = run(todo, saved.dependencies, executor, sink, journal, options, finished=finished)
-    _record(repo, saved, summary)
+        for folder in {os.path.dirname(out.path) for job in saved.jobs for out in job.outputs}:
+            sweep(folder)
+        _open_runs(repo, saved)
+        summary = run(todo, saved.dependencies, executor, sink, journal, options or OPTIONS, finished=finished)
+    _record(saved, summary)
     return summary
 
 
-def _open_runs(repo: Repository, header: Mapping[str, Any]) -> None:
-    """Register the runs and put those that are not calibrations first in the chain of their user."""
+def _open_runs(repo: Repository, saved: Saved) -> None:
+    """Register the runs, put those that are not calibrations first in the chain of their user, and leave in each the
+    record of what was asked for."""
     from fullwell.repo.calibs import prepend
 
+    header = saved.header
     chain = user_chain(str(header.get("user") or who()), str(header["recipe"]))
+    used = {str(job.context["run"]) for job in saved.jobs}
     for dataset, name in header["runs"].items():
-        if not (dataset in DATASETS and DATASETS[dataset].calibration):
+        if name in used and not DATASETS[dataset].calibration:
             prepend(repo, chain, name, str(header["instrument"]))
+    for name in sorted(used):
+        _enter_record(repo, header, name)
 
 
-def _record(repo: Repository, saved: Saved, summary: Summary) -> None:
-    """Leave the record of a run in its folder: what was asked for, by whom, where, with what outcome."""
-    import json
+def _enter_record(repo: Repository, header: Mapping[str, Any], name: str) -> None:
+    """The record of a run as a dataset of it, so that it goes where the run goes."""
+    from fullwell.repo.calibs import Entry, enter_files
 
-    from fullwell.io import atomic_path
-    from fullwell.pipeline.retry import versions
+    data_id = {"instrument": str(header["instrument"])}
+    ident = uuid5(NAMESPACE, f"{RECORD}:{name}:{header['stamp']}")
+    path = repo.root / file_path(RECORD, name, data_id)
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {k: v for k, v in header.items() if k not in ("begins", "jobs", "format", "version")}
+        _write_json(path, {KEY: str(ident), **kept, "run": name})
+    enter_files(repo, [Entry(RECORD, data_id, name, path, ident)])
 
-    tasks = {job.task: dict(job.config) for job in saved.jobs}
-    record = {
-        **saved.header,
-        "tasks": tasks,
-        "versions": versions(),
-        "host": socket.gethostname(),
-        "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "summary": summary.to_dict(),
-    }
-    with atomic_path(saved.root / "record.json") as temporary:
-        temporary.write_text(json.dumps(record, indent=1, default=str))
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(values, indent=1, default=str))
+
+
+def _record(saved: Saved, summary: Summary) -> None:
+    """Leave the outcome of a run in its folder."""
+    ended = datetime.now(UTC).isoformat(timespec="seconds")
+    _write_json(saved.root / "record.json", {**saved.header, "ended": ended, "summary": summary.to_dict()})

@@ -11,14 +11,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fullwell.base.errors import DataError, GeometryError, MissingProduct
+from fullwell.base.errors import DataError, GeometryError, HeaderError, MissingProduct
 from fullwell.base.registry import Registry
 from fullwell.frames import Frame
 from fullwell.products import Bias, Product
 
 if TYPE_CHECKING:
     from fullwell.pipeline.executors.worker import Cache
-    from fullwell.pipeline.jobs import Job
+    from fullwell.pipeline.jobs import Input, Job
 
 __all__ = ["TASKS", "cards_of"]
 
@@ -78,6 +78,36 @@ def _how(job: Job) -> dict[str, Any]:
     return out
 
 
+def _raw(job: Job, one: Input) -> dict[str, Any]:
+    """How one raw file is read, checked to hold the frame that was entered.
+
+    Raises
+    ------
+    HeaderError
+        the file that has the path now is of another exposure or detector.
+    """
+    from fullwell import instruments, io
+    from fullwell.repo.dimensions import identity
+    from fullwell.repo.raws import observations
+
+    how, told = _how(job), job.context.get("frames", {}).get(one.id)
+    if told is None:
+        return how
+    headers = io.read_headers(one.path)
+    found = [identity(o) for o in observations(headers, how.get("instrument") or instruments.identify(headers))]
+    mine = [f for f in found if (f.exposure, f.detector) == (told["exposure"], told["detector"])]
+    if not mine and not job.config.get("camera"):
+        raise HeaderError(
+            f"this file holds {', '.join(map(str, found))}; the repository has entered exposure {told['exposure']} of "
+            f"detector {told['detector']} by this name",
+            where=one.path,
+            remedy="another file has taken its place: put the right one back",
+        )
+    if len(found) > 1 and mine:
+        how["detector"] = mine[0].detector_name
+    return how
+
+
 def _workers(cache: Cache) -> tuple[Any, Any]:
     """The threads (one) and the digested calibrations of a worker."""
     from fullwell.conductor import Digests, Workers
@@ -109,8 +139,9 @@ def isr_frame(job: Job, cache: Cache) -> None:
     workers, digests = _workers(cache)
     recipe = str(job.config.get("recipe", "generic"))
     products, source, output = products_of(job, cache), job.path("raw"), job.outputs[0].path
+    how = _raw(job, next(i for i in job.inputs if i.role == "raw"))
     call: dict[str, Any] = {
-        **_how(job),
+        **how,
         "recipe": recipe,
         "settings": _settings(job, recipe),
         "off": _off(job, recipe),
@@ -122,7 +153,7 @@ def isr_frame(job: Job, cache: Cache) -> None:
     except GeometryError:
         from fullwell import io
 
-        outline = io.read_outline(source, **_how(job))
+        outline = io.read_outline(source, **how)
         if outline.observation.window is None:
             raise
         isr_file(source, output, {k: cut_out(p, outline) for k, p in products.items()}, **call)
@@ -139,7 +170,7 @@ def _corrected(
     for one in job.inputs:
         if one.role != role:
             continue
-        frame = io.read(one.path, **_how(job))
+        frame = io.read(one.path, **_raw(job, one))
         done = isr(
             frame,
             products,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,14 +10,29 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import UsageError
+from fullwell.repo.calibs import shown
 from fullwell.repo.layout import calib_collection, raw_run
 from fullwell.repo.lookup import files_of
 from fullwell.repo.repository import speaking
 
 if TYPE_CHECKING:
+    from lsst.daf.butler import DatasetRef
+
     from fullwell.repo.repository import Repository
 
-__all__ = ["Certified", "RawRow", "Shelf", "existing", "known_refs", "made_files", "places", "raws", "shelf"]
+__all__ = [
+    "Certified",
+    "RawRow",
+    "Shelf",
+    "enter_refs",
+    "existing",
+    "expanded",
+    "known_refs",
+    "made_files",
+    "places",
+    "raws",
+    "shelf",
+]
 
 
 @dataclass(frozen=True)
@@ -100,27 +116,52 @@ class Certified:
 
 @dataclass
 class Shelf:
-    """All certified calibrations of an instrument, to be picked without further queries."""
+    """All certified calibrations of an instrument, to be picked without further queries.
+
+    Parameters
+    ----------
+    by_place : (kind, detector, physical filter; "" for a kind of all filters) -> what is valid there, in order of time.
+    """
 
     instrument: str
     by_place: Mapping[tuple[str, int, str], Sequence[Certified]] = field(default_factory=dict)
 
-    def pick(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> Certified | None:
-        """The calibration of `kind` that is valid for an exposure, as the library's own look-up chooses it."""
-        place = (kind, detector, physical_filter if kind in FILTERED else "")
-        return next((c for c in self.by_place.get(place, ()) if c.timespan.overlaps(timespan)), None)
+    def __post_init__(self) -> None:
+        self._begins = {place: [c.timespan.nsec[0] for c in found] for place, found in self.by_place.items()}
 
-    def near(self, kind: str, detector: int, physical_filter: str) -> str:
+    def valid(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> list[Certified]:
+        """What is valid at any moment of an exposure: one, as the library's own look-up finds it, or several, which
+        that look-up refuses."""
+        place = (kind, detector, physical_filter if kind in FILTERED else "")
+        found = self.by_place.get(place, ())
+        first, last = timespan.nsec
+        start = max(bisect_right(self._begins.get(place, ()), first) - 1, 0)
+        out = []
+        for one in found[start:]:
+            if one.timespan.nsec[0] >= last:
+                break
+            if one.timespan.nsec[1] > first:
+                out.append(one)
+        return out
+
+    def near(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> str:
         """A sentence about what comes nearest to a calibration that is missing."""
         same = self.by_place.get((kind, detector, physical_filter if kind in FILTERED else ""), ())
         if same:
-            return f"the nearest {kind} of detector {detector} is valid {same[0].timespan} (run {same[0].run})"
+            one = min(same, key=lambda c: _distance(c.timespan, timespan))
+            return f"the nearest {kind} of detector {detector} is valid {shown(one.timespan)} (run {one.run})"
         others = [key for key, found in self.by_place.items() if key[0] == kind and found]
         if not others:
             return f"no {kind} of {self.instrument} is certified: build and certify it (fullwell run calibs)"
         alike = [o for o in others if o[1] == detector] or others
-        shown = "; ".join(sorted(f"detector {d}" + (f", filter {f}" if f else "") for _, d, f in alike)[:4])
-        return f"there is a {kind} of {shown}"
+        places = sorted(f"detector {d}" + (f", filter {f}" if f else "") for _, d, f in alike)
+        return f"there is a {kind} of {'; '.join(places[:4])}"
+
+
+def _distance(span: Any, other: Any) -> int:
+    """Time between two spans that do not overlap [ns]."""
+    (a, b), (c, d) = span.nsec, other.nsec
+    return max(c - b, a - d, 0)
 
 
 FILTERED = ("flat",)
@@ -144,7 +185,7 @@ def shelf(repo: Repository, instrument: str, kinds: Iterable[str], setup: str = 
                 number = int(row.ref.dataId["detector"])
                 one = Certified(str(row.ref.id), kind, row.ref.run, paths[row.ref.id], number, optics, row.timespan)
                 found[kind, number, optics].append(one)
-    return Shelf(instrument, found)
+    return Shelf(instrument, {place: sorted(some, key=lambda c: c.timespan.nsec) for place, some in found.items()})
 
 
 def places(repo: Repository, refs: Iterable[Any]) -> dict[Any, Path]:
@@ -178,3 +219,35 @@ def made_files(repo: Repository, datasets: Iterable[str]) -> list[tuple[Any, Pat
             refs = list(repo.butler.query_datasets(name, "*", find_first=False, explain=False, limit=None))
             out += files_of(repo, refs)
     return out
+
+
+def expanded(repo: Repository, dataset: str, data_ids: Iterable[Mapping[str, Any]]) -> list[Any]:
+    """Data ids of a dataset type with their dimension records, found by one query.
+
+    One whose records are not in the repository comes as it is; to enter a dataset with it is an error.
+    """
+    from lsst.daf.butler import DataCoordinate
+
+    butler = repo.butler
+    dimensions = butler.get_dataset_type(dataset).dimensions
+    plain = [DataCoordinate.standardize(dict(d), universe=butler.dimensions, dimensions=dimensions) for d in data_ids]
+    with speaking(str(repo.path)), butler.query() as query:
+        rows = query.join_data_coordinates(set(plain)).data_ids(dimensions).with_dimension_records()
+        full = {row: row for row in rows}
+    return [full.get(one, one) for one in plain]
+
+
+def enter_refs(repo: Repository, items: Iterable[tuple[DatasetRef, Path]]) -> None:
+    """Enter finished files where they lie, in one transaction; datasets that are known stay.
+
+    Raises
+    ------
+    UsageError
+        a dataset of another id has the place of one of these. FileError: the database cannot be written.
+    """
+    from lsst.daf.butler import FileDataset
+
+    files = [FileDataset(str(path), [ref]) for ref, path in items]
+    if files:
+        with speaking(str(repo.path)), repo.butler.transaction():
+            repo.butler.ingest(*files, transfer=None, record_validation_info=True, skip_existing=True)

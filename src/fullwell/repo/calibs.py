@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ __all__ = [
     "certified",
     "certify",
     "certify_from",
+    "certify_onward",
     "decertify",
     "enter_files",
     "forget",
@@ -329,38 +330,75 @@ def new_run(repo: Repository, instrument: str, stamp: str) -> str:
 
 
 def certify_from(repo: Repository, ref: DatasetRef, begin: str = "", end: str = "", *, setup: str = "") -> None:
-    """Make a calibration valid from `begin` until `end`, or until the next one that is certified.
+    """`certify_onward` of one calibration."""
+    certify_onward(repo, [(ref, begin)], end, setup=setup)
+
+
+def certify_onward(
+    repo: Repository, items: Sequence[tuple[DatasetRef, str]], end: str = "", *, setup: str = ""
+) -> None:
+    """Make calibrations valid, each from its begin until `end`, or until the next one that is certified.
 
     An older one ends where this one begins; of two with the same begin this one takes the place. So calibrations that
-    are made night after night follow one another without gaps.
+    are made night after night follow one another without gaps. One that is certified already stays as it is.
 
     Parameters
     ----------
-    begin, end : ISO times [TAI], "" is open.
+    items : (calibration, begin of its validity). begin, end : ISO times [TAI], "" is open.
 
     Raises
     ------
     UsageError
-        `begin` or `end` is no time.
+        a begin or `end` is no time; nothing is certified then.
     """
-    from lsst.daf.butler import CollectionType, Timespan
+    from lsst.daf.butler import CollectionType
 
-    name = calib_collection(str(ref.dataId["instrument"]), setup)
+    groups: dict[tuple[str, Any], list[tuple[DatasetRef, Any]]] = {}
+    for ref, begin in items:
+        name = calib_collection(str(ref.dataId["instrument"]), setup)
+        groups.setdefault((name, ref.datasetType), []).append((ref, span(begin or None, end or None)))
     registry = repo.butler.registry
-    when = span(begin or None, end or None)
     with speaking(str(repo.path)), repo.butler.transaction():
-        if name not in set(repo.butler.collections.query("*")):
-            repo.butler.collections.register(name, CollectionType.CALIBRATION)
-        same = [a for a in registry.queryDatasetAssociations(ref.datasetType, name) if a.ref.dataId == ref.dataId]
-        if any(one.ref.id == ref.id for one in same):
-            return
-        spans: list[Any] = [one.timespan for one in same if one.timespan is not None]
-        if not end:
-            later = [one.begin for one in spans if _after(one.begin, when.begin)]
-            when = Timespan(when.begin, min(later)) if later else when
-        if any(one.overlaps(when) for one in spans):
-            registry.decertify(name, ref.datasetType, when, dataIds=[ref.dataId])
-        registry.certify(name, [ref], when)
+        have = set(repo.butler.collections.query("*"))
+        for (name, kind), some in groups.items():
+            if name not in have:
+                repo.butler.collections.register(name, CollectionType.CALIBRATION)
+                have.add(name)
+            there: dict[Any, list[tuple[Any, UUID]]] = {}
+            for one in registry.queryDatasetAssociations(kind, name):
+                if one.timespan is not None:
+                    there.setdefault(one.ref.dataId, []).append((one.timespan, one.ref.id))
+            for ended, when, refs in _steps(some, there, bool(end)):
+                if ended:
+                    registry.decertify(name, kind, when, dataIds=ended)
+                registry.certify(name, refs, when)
+
+
+def _steps(
+    some: Sequence[tuple[DatasetRef, Any]], there: dict[Any, list[tuple[Any, UUID]]], ends: bool
+) -> Iterator[tuple[list[Any], Any, list[DatasetRef]]]:
+    """What is to be done one after the other: data ids to be freed within a span, the span, what is valid in it."""
+    from lsst.daf.butler import Timespan
+
+    steps: list[tuple[list[Any], Any, list[DatasetRef]]] = []
+    at: dict[Any, int] = {}
+    for ref, when in some:
+        mine = there.setdefault(ref.dataId, [])
+        if any(ident == ref.id for _, ident in mine):
+            continue
+        later = [] if ends else [s.begin for s, _ in mine if _after(s.begin, when.begin)]
+        free = Timespan(when.begin, min(later)) if later else when
+        over = any(s.overlaps(free) for s, _ in mine)
+        there[ref.dataId] = [(rest, i) for s, i in mine for rest in s.difference(free)] + [(free, ref.id)]
+        first = at.get(ref.dataId, -1) + 1
+        number = next((n for n in range(first, len(steps)) if steps[n][1] == free), len(steps))
+        if number == len(steps):
+            steps.append(([], free, []))
+        at[ref.dataId] = number
+        steps[number][2].append(ref)
+        if over:
+            steps[number][0].append(ref.dataId)
+    yield from steps
 
 
 def _after(begin: Any, other: Any) -> bool:
