@@ -105,6 +105,7 @@ def test_a_miss_names_the_nearest(calibrated: Repository, night: Path) -> None:
     with pytest.raises(MissingProduct) as other:
         calibrated.get("dark", exposure=number, detector=0)
     assert other.value.remedy == "the repository holds no dark at all"
+    number = exposure(calibrated, band="r")
     with pytest.raises(MissingProduct) as beside:
         calibrated.get("raw", exposure=number + 1, detector=0)
     assert str(beside.value.remedy).startswith(f"nearest: raw instrument={CAMERA}, detector=0, exposure={number} of")
