@@ -32,6 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "plan": ("plan", "Repository and pipeline"),
     "run": ("run", "Repository and pipeline"),
     "resume": ("resume", "Repository and pipeline"),
+    "rerun": ("rerun", "Repository and pipeline"),
     "steps": ("steps", "Help"),
     "explain": ("explain", "Help"),
     "doctor": ("doctor", "Help"),

@@ -21,7 +21,18 @@ from fullwell.repo.layout import DATASETS, PRODUCT_CLASSES
 if TYPE_CHECKING:
     from fullwell.repo.repository import Repository
 
-__all__ = ["Node", "Origin", "Source", "cards", "history", "marked", "plain_id", "read_cards", "read_origin"]
+__all__ = [
+    "Node",
+    "Origin",
+    "Source",
+    "cards",
+    "dataset_id",
+    "history",
+    "marked",
+    "plain_id",
+    "read_cards",
+    "read_origin",
+]
 
 ABSENT = "not in this repository"
 _MADE = {"recipe": "FWRECIPE", "config": "FWCONFIG", "version": "FWVERS"}
@@ -334,7 +345,7 @@ def history(repo: Repository, dataset: Any) -> Node:
     UsageError
         no id, and no file that carries one. MissingProduct: the repository does not know the id.
     """
-    start = _id_of(dataset)
+    start = dataset_id(dataset)
     known = _known(repo, start)
     if known[start].problem == ABSENT:
         raise MissingProduct(
@@ -346,7 +357,14 @@ def history(repo: Repository, dataset: Any) -> Node:
     return _tree(Source(start), known, set(), ())
 
 
-def _id_of(dataset: Any) -> str:
+def dataset_id(dataset: Any) -> str:
+    """The id that is meant: one as text, that of a reference, or the one that a file carries.
+
+    Raises
+    ------
+    UsageError
+        it is neither.
+    """
     text = str(getattr(dataset, "id", dataset))
     try:
         return str(UUID(text))

@@ -88,6 +88,7 @@ def export(
     refs = _chosen(repo, where, datasets, collections, ids)
     if with_inputs:
         _add_inputs(repo, refs, result)
+    _add_records(repo, refs)
     paths = _with_files(repo, refs, result)
     if not refs:
         raise UsageError(
@@ -174,6 +175,16 @@ def _add_inputs(repo: Repository, refs: dict[Any, DatasetRef], result: Exported)
         result.missing.update({str(ident): why for ident, why in wanted.items() if ident not in found})
         refs.update(found)
         fresh = list(found.values())
+
+
+def _add_records(repo: Repository, refs: dict[Any, DatasetRef]) -> None:
+    """The records of the runs that made the datasets: they hold the settings."""
+    name = "run_record"
+    runs = {ref.run for ref in refs.values()}
+    with speaking(str(repo.path)):
+        if any(kind.name == name for kind in repo.butler.registry.queryDatasetTypes(name, missing=[])):
+            found = repo.butler.query_datasets(name, "*", find_first=False, limit=None, explain=False)
+            refs.update({ref.id: ref for ref in found if ref.run in runs})
 
 
 def _with_files(repo: Repository, refs: dict[Any, DatasetRef], result: Exported) -> dict[Any, Path]:
