@@ -111,6 +111,13 @@ def _digest(table: Any) -> str:
     return content_id(cells)
 
 
+def is_edited(table: Any) -> bool:
+    """Whether the cells of an ECSV table of ours, with its meta, are not those that were written."""
+    stored = table.meta.get("fullwell")
+    record = from_json(stored, where="the table") if isinstance(stored, str) else {}
+    return bool(record) and record.get("content") != _digest(table)
+
+
 def _table(product: Product, path: Path) -> Any:
     """The product's table with all that goes with it in ``meta``."""
     from astropy.table import Table

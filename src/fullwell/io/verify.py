@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import warnings
 from typing import Any
 
 import numpy as np
 
-from fullwell.base.errors import FullwellError, FullwellWarning
+from fullwell.base.errors import FullwellError
 from fullwell.io.cards import BLOCK, parse
 from fullwell.io.fitsfile import FitsFile, decoding, open_fits, sniff
 from fullwell.io.headertext import fold
@@ -23,24 +22,21 @@ __all__ = ["faults"]
 _ONES = 0xFFFFFFFF
 
 
-def faults(path: str | os.PathLike[str], kind: str = "", *, headers: bool = True) -> list[str]:
+def faults(path: str | os.PathLike[str], *, headers: bool = True) -> list[str]:
     """What is wrong with a file, a sentence for each HDU; nothing where it is whole as far as can be told.
 
     Parameters
     ----------
-    kind : of the product that a table must hold; "" for any table.
     headers : whether CHECKSUM must hold as well, which covers the header; other programs change headers without it.
     """
     name = os.fspath(path)
     try:
         what = sniff(name)
         if what in ("fits", "packed"):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", FullwellWarning)
-                with open_fits(name) as file:
-                    return _sums(file, headers)
+            with open_fits(name) as file:
+                return _sums(file, headers)
         if what == "ecsv":
-            return _table(name, kind)
+            return _table(name)
         if name.endswith(".json"):
             with decoding(name, "the JSON text"), open(name, encoding="utf-8") as stream:
                 json.load(stream)
@@ -76,16 +72,11 @@ def _sums(file: FitsFile, headers: bool) -> list[str]:
     return found
 
 
-def _table(name: str, kind: str) -> list[str]:
-    from fullwell.io.productfile import read_product
+def _table(name: str) -> list[str]:
+    from astropy.table import Table
 
-    if not kind:
-        from astropy.table import Table
+    from fullwell.io.productfile import is_edited
 
-        with decoding(name, "the table"):
-            Table.read(name, format="ascii.ecsv")
-        return []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", FullwellWarning)
-        read_product(name, kind)
-    return [str(one.message).removeprefix(f"{name}: ") for one in caught if "edited" in str(one.message)]
+    with decoding(name, "the table"):
+        table = Table.read(name, format="ascii.ecsv")
+        return ["the table was edited after it was written"] if is_edited(table) else []

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import FullwellError, UsageError
 from fullwell.base.progress import progress
-from fullwell.repo.layout import PRODUCT_CLASSES
 from fullwell.repo.provenance import Origin, plain_id, read_origin
 
 if TYPE_CHECKING:
@@ -184,20 +183,20 @@ def check(repo: Repository, *, deep: bool = True, repair: bool = False, jobs: in
             remedy="check it without repair, or let its owner do it",
         )
     report = Report(root, deep)
-    entries = _entries(repo, report)
+    entries, runs = _entries(repo, report), _runs(repo)
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
         looks = pool.map(lambda one: _look(one, deep), entries)
         seen = list(progress(looks, "files", len(entries)))
         report.findings = [one for one in seen if isinstance(one, Finding)]
         report.size = sum(one for one in seen if isinstance(one, int))
         missing = [one for one in report.findings if one.kind == "missing"]
-        strays = _strays(repo, entries)
+        strays = _strays(root, runs, entries)
         claimed = _find_again(entries, missing, strays, root)
         report.findings = [replace(one, found=claimed.get(one.path)) for one in report.findings]
         known = {str(ref.id): one.path for one in entries for ref in one.refs}
         gone = {one.path for one in missing}
         rest = sorted(set(strays) - set(claimed.values()))
-        judged = pool.map(lambda path: _judge(path, strays[path], known, gone, _names(repo)), rest)
+        judged = pool.map(lambda path: _judge(path, strays[path], known, gone, runs), rest)
         report.findings += [one for one in judged if one is not None]
     if repair and report.findings:
         from fullwell.repo.mend import mend
@@ -255,12 +254,11 @@ def _look(entry: Entry, deep: bool) -> Finding | int:
         return _finding("damaged", entry, f"the file cannot be read: {error.strerror}")
     if entry.size >= 0 and size != entry.size:
         return _finding("damaged", entry, f"the file has {size} bytes, it had {entry.size} when it was entered")
-    kind = entry.refs[0].datasetType.name
     try:
         ident = "" if entry.raw or len(entry.refs) > 1 else embedded_id(entry.path)
         if ident and not same_id(ident, str(entry.refs[0].id)):
             return _finding("damaged", entry, f"the file is another dataset: it carries the id {ident}")
-        wrong = faults(entry.path, kind if kind in PRODUCT_CLASSES else "", headers=not entry.raw) if deep else []
+        wrong = faults(entry.path, headers=not entry.raw) if deep else []
     except (OSError, EOFError) as error:
         return _finding("damaged", entry, f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
     return _finding("damaged", entry, _first(wrong)) if wrong else size
@@ -270,10 +268,13 @@ def _first(problems: list[str]) -> str:
     return problems[0] + (f"; and {len(problems) - 1} more HDUs" if len(problems) > 1 else "")
 
 
-def _names(repo: Repository) -> frozenset[str]:
+def _runs(repo: Repository) -> frozenset[str]:
     from lsst.daf.butler import CollectionType
 
-    return frozenset(repo.butler.collections.query("*", collection_types=CollectionType.RUN))
+    from fullwell.repo.repository import speaking
+
+    with speaking(str(repo.path)):
+        return frozenset(repo.butler.collections.query("*", collection_types=CollectionType.RUN))
 
 
 def _walk(top: Path) -> Iterator[Path]:
@@ -288,13 +289,10 @@ def _walk(top: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in sorted(names) if not name.startswith(".") or unfinished(name))
 
 
-def _strays(repo: Repository, entries: Iterable[Entry]) -> dict[Path, Origin]:
+def _strays(root: Path, runs: Iterable[str], entries: Iterable[Entry]) -> dict[Path, Origin]:
     """Files in the folders of the runs that the index does not know, with what they say about themselves."""
-    from lsst.daf.butler import CollectionType
-
     known = {one.path for one in entries}
-    runs = repo.butler.collections.query("*", collection_types=CollectionType.RUN)
-    paths = {path for run in runs for path in _walk(repo.root / run) if path not in known}
+    paths = {path for run in runs for path in _walk(root / run) if path not in known}
     return {path: _origin(path) for path in sorted(paths)}
 
 
@@ -347,7 +345,7 @@ def _wrong(path: Path, kind: str) -> str:
     from fullwell.io.verify import faults
 
     try:
-        found = faults(path, kind if kind in PRODUCT_CLASSES else "", headers=kind != "raw")
+        found = faults(path, headers=kind != "raw")
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     return _first(found) if found else ""
