@@ -153,10 +153,15 @@ class Records:
     def _add(self, dimension: str, key: tuple[Any, ...], row: dict[str, Any]) -> None:
         self.rows.setdefault(dimension, {}).setdefault(key, row)
 
+    def _has(self, dimension: str, key: tuple[Any, ...]) -> bool:
+        return key in self.rows.get(dimension, {})
+
     def add_instrument(self, name: str) -> None:
         """The instrument, and the detectors and filters of a camera that is described."""
         from fullwell import instruments
 
+        if self._has("instrument", (name,)):
+            return
         biggest = 2**62
         self._add(
             "instrument",
@@ -196,13 +201,22 @@ class Records:
         self._add("physical_filter", (instrument, name), {"instrument": instrument, "name": name, "band": band})
 
     def add_raw(self, seen: Identity) -> None:
-        """All that one raw frame refers to; a science exposure is a visit of its own too."""
-        obs, name = seen.observation, seen.instrument
+        """All that one raw frame refers to; a science exposure is a visit of its own too.
+
+        Of the frames of one exposure the first says what the exposure is.
+        """
+        name = seen.instrument
         self.add_instrument(name)
         self.add_filter(name, seen.physical_filter, seen.band)
         self.add_detector(name, seen.detector, seen.detector_name)
-        day = {"instrument": name, "id": seen.day_obs, "timespan": _day(seen.day_obs)}
-        self._add("day_obs", (name, seen.day_obs), day)
+        if not self._has("day_obs", (name, seen.day_obs)):
+            day = {"instrument": name, "id": seen.day_obs, "timespan": _day(seen.day_obs)}
+            self._add("day_obs", (name, seen.day_obs), day)
+        if not self._has("exposure", (name, seen.exposure)):
+            self._add_exposure(seen)
+
+    def _add_exposure(self, seen: Identity) -> None:
+        obs, name = seen.observation, seen.instrument
         group = obs.group or str(seen.exposure)
         self._add("group", (name, group), {"instrument": name, "name": group})
         row = {
