@@ -120,6 +120,7 @@ def on_a_read_only_mount(folder: Path, *words: object) -> subprocess.CompletedPr
     )
 
 
+@pytest.mark.slow
 def test_a_read_only_mount_is_read_and_said_to_be_so(night: Path, tmp_path: Path) -> None:
     tried = shutil.which("unshare") and subprocess.run(["unshare", "-rm", "true"], capture_output=True)
     if not tried or tried.returncode:

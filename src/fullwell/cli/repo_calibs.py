@@ -57,7 +57,7 @@ def certify(
                 door.say(f"would certify {one}")
             door.give(repo=str(found.path), certified=[], begin=begin, end=end)
             return
-        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+        stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}"
         with found.butler.transaction():
             if files:
                 refs += enter_products(found, files, stamp, transfer=transfer)
