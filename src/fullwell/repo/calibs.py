@@ -147,7 +147,8 @@ def certify(
         by_instrument.setdefault(str(ref.dataId["instrument"]), []).append(ref)
     registry, names, name = repo.butler.registry, [], ""
     try:
-        with speaking(str(repo.path)), repo.butler.transaction():
+        # Of the registry alone: after a failure in an inner transaction of files the library forgets the outer one.
+        with speaking(str(repo.path)), registry.transaction():
             for instrument, some in by_instrument.items():
                 name = calib_collection(instrument, setup)
                 if name not in set(repo.butler.collections.query("*")):
