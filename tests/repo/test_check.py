@@ -230,6 +230,8 @@ def test_a_raw_frame_that_was_moved_is_known_by_its_header(make: Make, night: Pa
     assert one(check(repo), "missing").found == new
     assert one(check(repo, repair=True), "missing").done == "the index follows the file"
     assert not check(repo).findings
+    cut(new)
+    assert not one(check(repo, repair=True), "damaged").done and new.exists()
 
 
 def test_raw_frames_stay_where_they_are(make: Make, night: Path, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from fullwell.products import Bias, Flat, Gain
 from fullwell.repo.calibs import Entry, enter_files, new_run
 from fullwell.repo.layout import file_path
 from fullwell.repo.ondisk import frame_of
-from fullwell.repo.provenance import Node, cards, history, marked, read_cards, read_origin
+from fullwell.repo.provenance import Node, Origin, cards, history, marked, read_cards, read_origin
 from fullwell.repo.repository import Repository
 
 SPACE = UUID(int=7)
@@ -154,6 +154,13 @@ def test_files_without_cards(tmp_path: Path, night: Path) -> None:
     assert read_cards(plain) == {} == read_cards(raw_file(night, "bias"))
     with pytest.raises(FileError, match="cannot read: No such file"):
         read_cards(tmp_path / "gone.fits")
+
+
+def test_a_calibration_that_is_numbered_counts_once() -> None:
+    """The steps of a frame name products by ids of their content, the numbered inputs by those of the repository."""
+    keys = cards("a", "r", "post_isr_image", {}, [{"id": named("f"), "dataset_type": "flat"}])
+    sources = Origin.of({**keys, "LSST CALIB UUID FLAT": "67afd47da3965cf0a12668c660239bfd"}).inputs
+    assert [(s.id, s.role) for s in sources] == [(named("f"), "flat")]
 
 
 def test_marks_of_an_earlier_making_go() -> None:

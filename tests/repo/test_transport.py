@@ -96,14 +96,17 @@ def test_there_and_back(calibrated: Repository, other: Repository, tmp_path: Pat
 
 
 def test_an_export_meets_what_is_there(calibrated: Repository, other: Repository, night: Path, tmp_path: Path) -> None:
-    """Raws that were entered at both sites have the same ids; chains of the other site keep their order."""
+    """Raws that were entered at both sites have the same ids; chains of the other site keep their order, and grow."""
+    prepend(calibrated, "u/me/isr", f"{CAMERA}/calibgen/a", CAMERA)
+    prepend(other, "u/me/isr", f"{CAMERA}/calibgen/x")
     folder = export(calibrated, tmp_path / "out").folder
     ingest(other, [night])
     prepend(other, "u/they/isr", f"{CAMERA}/calibgen/x", CAMERA)
     before = other.butler.collections.get_info(f"{CAMERA}/defaults").children
     came = import_(other, folder)
     assert came.known == 6 and came.entered == {"bias": 1, "flat": 2}
-    assert other.butler.collections.get_info(f"{CAMERA}/defaults").children == before
+    assert other.butler.collections.get_info(f"{CAMERA}/defaults").children == (*before, "u/me/isr")
+    assert other.butler.collections.get_info("u/me/isr").children == (f"{CAMERA}/calibgen/x", f"{CAMERA}/calibgen/a")
     assert other.get("flat", exposure=exposure(other, band="r"), detector=0).image.array[0, 0] == 2.0
 
 

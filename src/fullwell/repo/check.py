@@ -215,7 +215,7 @@ def _entries(repo: Repository, report: Report) -> list[Entry]:
         refs = {ref.id: ref for ref in found}
         uris = butler.get_many_uris(list(refs.values()), allow_missing=True)
         sizes = {
-            ident: info.file_size
+            ident: int(getattr(info, "file_size", -1))
             for data in butler._datastore.export_records(refs.values()).values()
             for ident, tables in data.records.items()
             for infos in tables.values()

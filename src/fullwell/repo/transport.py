@@ -273,8 +273,8 @@ def _collections(repo: Repository, refs: Sequence[DatasetRef]) -> list[str]:
                 names.add(one.collection)
     every = repo.butler.collections.query_info("*")
     chains = {info.name: info.children for info in every if info.type is CollectionType.CHAINED}
-    found = True
-    while found:
-        found = {name for name, below in chains.items() if name not in names and names.intersection(below)}
+    found = {name for name, below in chains.items() if names.intersection(below)}
+    while not found <= names:
         names |= found
+        found = {name for name, below in chains.items() if names.intersection(below)}
     return sorted(names)
