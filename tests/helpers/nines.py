@@ -54,7 +54,7 @@ class Nines:
 
     Parameters
     ----------
-    camera : what the headers call it. detectors : their numbers. start : time of the first exposure, one a minute.
+    camera : what the headers call it. detectors : their numbers. start : time of the first exposure, one every two minutes.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Nines:
         made = []
         for _ in range(number):
             self.count += 1
-            begin = datetime.fromisoformat(self.start) + timedelta(minutes=self.count)
+            begin = datetime.fromisoformat(self.start) + timedelta(minutes=2 * self.count)
             cards = {
                 "INSTRUME": self.camera, "OBSID": f"{self.camera}_{begin:%Y%m%d}_{self.count:05d}",
                 "SEQNUM": self.count, "IMAGETYP": kind, "EXPTIME": _TIME[kind], "DARKTIME": _TIME[kind],

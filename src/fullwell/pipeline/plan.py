@@ -7,8 +7,8 @@ the program. So a dataset is up to date where the repository knows the id that t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
@@ -147,7 +147,8 @@ class _Planner:
         made = [t.output for t in recipe.tasks]
         runs = {o: gen_run(instrument, stamp) for o in made if o in DATASETS and DATASETS[o].calibration}
         runs |= {o: f"{user_chain(user, recipe.name)}/{stamp}" for o in made if o not in runs}
-        self.chain = user_chain(user, recipe.name)
+        mine = user_chain(user, recipe.name)
+        self.chains = (mine, f"{mine.rsplit('/', 1)[0]}/*")
         self.plan = Plan(recipe.name, instrument, where, stamp, __version__, runs)
         kinds = {k for t in recipe.tasks for k in (*t.needs, *t.takes)} | {t.output for t in recipe.tasks}
         self.shelf: Shelf = shelf(repo, instrument, sorted(k for k in kinds if DATASETS[k].calibration), setup)
@@ -281,41 +282,51 @@ class _Planner:
         """Which jobs have been done already, which have been done otherwise."""
         from fullwell.repo.bulk import existing, known_refs, places
 
-        refs = known_refs(self.repo, [UUID(d.job.id) for _, d in drafts])
-        files = {str(i): p for i, p in places(self.repo, refs).items()}
+        refs = {str(ref.id): ref for ref in known_refs(self.repo, [UUID(d.job.id) for _, d in drafts])}
+        files = {str(i): p for i, p in places(self.repo, refs.values()).items()}
+        moved = {ident: (str(path), refs[ident].run) for ident, path in files.items()}
         found: dict[str, Any] = {}
         out: list[PlannedJob] = []
-        moved: dict[str, str] = {}
         for spec, draft in drafts:
-            job = draft.job
-            path = files.get(job.id)
-            if path is not None:
-                moved[job.id] = str(path)
-            job = _relocated(job, moved)
+            job, path = _relocated(draft.job, moved), files.get(draft.job.id)
             if draft.state == "missing":
-                out.append(_with(draft, job, "missing", draft.reason))
-            elif path is not None and path.exists():
-                out.append(_with(draft, job, "exists", "made of the same inputs, settings and version"))
-            elif path is not None:
-                out.append(_with(draft, job, "new", f"its file is gone: {path}"))
-            else:
+                state, reason = "missing", draft.reason
+            elif path is None:
                 if spec.output not in found:
-                    found[spec.output] = existing(self.repo, spec.output, self.chain) if spec.by_exposure else {}
-                out.append(_with(draft, job, *self._age(spec, job, found[spec.output])))
+                    found[spec.output] = existing(self.repo, spec.output, self.chains) if spec.by_exposure else {}
+                state, reason = self._age(spec, job, draft.begin, found[spec.output])
+            elif not path.exists():
+                state, reason = "new", f"its file is gone: {path}"
+            elif other := self._instead(spec, job, draft.begin):
+                state, reason = "stale", f"made before, but another is valid instead: {other}"
+            else:
+                state, reason = "exists", "made of the same inputs, settings and version"
+            out.append(replace(draft, job=job, state=state, reason=reason))
         return out
 
-    def _age(self, spec: TaskSpec, job: Job, there: Mapping[tuple[Any, ...], tuple[str, Any]]) -> tuple[str, str]:
-        out = job.outputs[0]
-        key = tuple(out.data_id[d] for d in _required(spec.output))
-        if key in there:
-            return "stale", _why(there[key][1], job)
-        if not spec.by_exposure:
-            detector, optics = int(out.data_id["detector"]), str(out.data_id.get("physical_filter", ""))
-            for one in self.shelf.by_place.get((spec.output, detector, optics), ()):
-                reason = _why(one.path, job, same_frames=True)
+    def _age(
+        self, spec: TaskSpec, job: Job, begin: str, there: Mapping[tuple[Any, ...], tuple[str, Any]]
+    ) -> tuple[str, str]:
+        key = tuple(job.outputs[0].data_id[d] for d in _required(spec.output))
+        reason = _why(there[key][1], job) if key in there else self._instead(spec, job, begin)
+        return ("stale", reason) if reason else ("new", "not made yet")
+
+    def _instead(self, spec: TaskSpec, job: Job, begin: str) -> str:
+        """How a calibration of the same frames that is valid differs from what the job makes; "" if there is none."""
+        from fullwell.repo.calibs import moment_text
+
+        data_id = job.outputs[0].data_id
+        place = (spec.output, int(data_id["detector"]), str(data_id.get("physical_filter", "")))
+        there = [] if spec.by_exposure else self.shelf.by_place.get(place, ())
+        if any(one.id == job.id for one in there):
+            return ""
+        frames = {i.id for i in job.inputs if i.dataset_type == "raw"}
+        for one in there:
+            if frames or (moment_text(one.timespan.begin) or "") == begin:
+                reason = _why(one.path, job, frames)
                 if reason:
-                    return "stale", reason
-        return "new", "not made yet"
+                    return reason
+        return ""
 
 
 def _required(dataset: str) -> tuple[str, ...]:
@@ -324,33 +335,30 @@ def _required(dataset: str) -> tuple[str, ...]:
     return tuple(d for d in order if d in DATASETS[dataset].dimensions)
 
 
-def _with(draft: PlannedJob, job: Job, state: str, reason: str) -> PlannedJob:
-    return PlannedJob(job, state, reason, draft.after, draft.begin)
-
-
-def _relocated(job: Job, moved: Mapping[str, str]) -> Job:
-    """The job with the paths of datasets that are in the repository already, where an earlier run put them."""
-    from dataclasses import replace
-
-    if not moved:
+def _relocated(job: Job, moved: Mapping[str, tuple[str, str]]) -> Job:
+    """The job with datasets that the repository knows where an earlier run put them: path and run by id."""
+    if not moved.keys() & {job.id, *(i.id for i in job.inputs)}:
         return job
-    inputs = tuple(replace(i, path=moved[i.id]) if i.id in moved else i for i in job.inputs)
-    outputs = tuple(replace(o, path=moved[o.id]) if o.id in moved else o for o in job.outputs)
-    return replace(job, inputs=inputs, outputs=outputs)
+    inputs = tuple(replace(i, path=moved[i.id][0]) if i.id in moved else i for i in job.inputs)
+    told = {i: {"run": moved[i][1]} if i in moved else how for i, how in job.context["inputs"].items()}
+    context, outputs = {**job.context, "inputs": told}, job.outputs
+    if job.id in moved:
+        path, context["run"] = moved[job.id]
+        outputs = tuple(replace(o, path=path) for o in outputs)
+    return replace(job, inputs=inputs, outputs=outputs, context=context)
 
 
-def _why(path: Any, job: Job, same_frames: bool = False) -> str:
-    """Why a dataset that is there is not what the job would make; "" with `same_frames` where the frames differ."""
+def _why(path: Any, job: Job, frames: Set[str] = frozenset()) -> str:
+    """Why a dataset that is there is not what the job would make; "" where it was made of none of `frames`."""
     from fullwell.base.errors import FullwellError
     from fullwell.repo.provenance import read_origin
 
     try:
         told = read_origin(path)
     except (FullwellError, OSError):
-        return "" if same_frames else "the one that is there cannot be read"
+        return "" if frames else "the one that is there cannot be read"
     have, want = {s.id for s in told.inputs}, {i.id for i in job.inputs}
-    frames = {i.id for i in job.inputs if i.dataset_type == "raw"}
-    if same_frames and not frames <= have:
+    if frames and not frames & have:
         return ""
     reasons = []
     if have != want:

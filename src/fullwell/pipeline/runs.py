@@ -258,7 +258,7 @@ def _enter_record(repo: Repository, header: Mapping[str, Any], name: str) -> Non
     from fullwell.repo.calibs import Entry, enter_files
 
     data_id = {"instrument": str(header["instrument"])}
-    ident = uuid5(NAMESPACE, f"{RECORD}:{name}:{header['stamp']}")
+    ident = uuid5(NAMESPACE, f"{RECORD}:{name}")
     path = repo.root / file_path(RECORD, name, data_id)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -193,12 +194,19 @@ def places(repo: Repository, refs: Iterable[Any]) -> dict[Any, Path]:
     return {ref.id: path for ref, path in files_of(repo, refs)}
 
 
-def existing(repo: Repository, dataset: str, collection: str) -> dict[tuple[Any, ...], tuple[str, Path]]:
-    """Data id (values in the order of the dimensions) -> (id, path) of the first one in a collection; {} if none."""
+def existing(repo: Repository, dataset: str, chains: Sequence[str]) -> dict[tuple[Any, ...], tuple[str, Path]]:
+    """Data id (values in the order of the dimensions) -> (id, path) of the first one in some chains; {} if none.
+
+    `chains` : names, or patterns with ``*``; those that are not there are left out.
+    """
+    from lsst.daf.butler import CollectionType
+
     with speaking(str(repo.path)):
-        if collection not in set(repo.butler.collections.query("*")):
+        have = sorted(repo.butler.collections.query("*", collection_types=CollectionType.CHAINED))
+        names = [name for pattern in chains for name in have if fnmatchcase(name, pattern)]
+        if not names:
             return {}
-        refs = list(repo.butler.query_datasets(dataset, collection, explain=False, limit=None))
+        refs = list(repo.butler.query_datasets(dataset, list(dict.fromkeys(names)), explain=False, limit=None))
         return {tuple(ref.dataId.required_values): (str(ref.id), path) for ref, path in files_of(repo, refs)}
 
 
