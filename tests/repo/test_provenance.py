@@ -193,7 +193,7 @@ def test_the_tree_goes_down_to_the_raws(grown: tuple[Repository, str]) -> None:
     assert text[0].startswith("post_isr_image  instrument simulated, detector 0, exposure ")
     assert text[1] == "│   u/me/isr/a: made by isr (fullwell 0.3.0, settings d1ce)"
     assert [line[:4] for line in text if line[:1] in "├└"] == ["├── ", "├── ", "└── "]
-    assert text[-2].startswith(f"    └── bias  instrument {CAMERA}, detector 0  {bias.id}  (shown above)")
+    assert text[-1].startswith(f"    └── bias  instrument {CAMERA}, detector 0  {bias.id}  (shown above)")
 
 
 def test_many_raws_stand_in_one_line() -> None:

@@ -274,9 +274,9 @@ def _drawn(node: Node, head: str, rest: str) -> Iterator[str]:
     below = _groups(node.children)
     bar = rest + ("│   " if below else "    ")
     yield head + _title(node)
-    if node.run:
+    if node.run and not node.repeated:
         yield f"{bar}{node.run}: {node.how}" if node.how else f"{bar}{node.run}"
-    elif node.how:
+    elif node.how and not node.repeated:
         yield bar + node.how
     for number, group in enumerate(below):
         last = number == len(below) - 1
