@@ -75,7 +75,7 @@ def raws(repo: Repository, instrument: str, where: str = "") -> list[RawRow]:
         if where:
             chosen = chosen.where(where)
         refs = list(chosen.datasets("raw", [raw_run(instrument)], find_first=False))
-        exposures = {r.id: r for r in query.where(instrument=instrument).dimension_records("exposure")}
+        exposures = {r.id: r for r in chosen.dimension_records("exposure")}
     rows = []
     for ref, path in files_of(repo, refs):
         seen = exposures[ref.dataId["exposure"]]
