@@ -152,7 +152,7 @@ def our_ingest(place: Path, paths: list[Path]) -> None:
     from fullwell.repo.repository import open_repo
 
     with open_repo(place, writeable=True) as repo:
-        assert len(ingest(repo, [paths[0].parent], jobs=1).entered) == FILES
+        assert len(ingest(repo, [paths[0].parent]).entered) == FILES
 
 
 def plain_repo(place: Path) -> Path:
