@@ -238,7 +238,10 @@ def _spec(row: Mapping[str, Any], common: Mapping[str, Any], where: str) -> Task
         return replace(base, **{**values, "config": {**base.config, **config}})
     from fullwell.pipeline.tasks import TASKS
 
-    TASKS[name]
+    if name not in TASKS:
+        near = difflib.get_close_matches(name, list(TASKS), n=1)
+        remedy = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(TASKS)}"
+        raise ConfigError(f"there is no task '{name}'", where=where, remedy=remedy)
     if "output" not in row:
         raise ConfigError(f"task '{name}' does not say what it makes", where=where, remedy='add a line: output = "…"')
     return TaskSpec(**{**values, "config": config})

@@ -217,8 +217,10 @@ def decertify(
             )
             for d in data_ids
         ]
+    name, registry = calib_collection(instrument, setup), repo.butler.registry
     with speaking(str(repo.path)):
-        repo.butler.registry.decertify(calib_collection(instrument, setup), kind, span(begin, end), dataIds=chosen)
+        if any(one.timespan is not None for one in registry.queryDatasetAssociations(kind, name)):
+            registry.decertify(name, kind, span(begin, end), dataIds=chosen)
 
 
 @dataclass(frozen=True)
