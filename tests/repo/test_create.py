@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,34 @@ def test_a_folder_with_files_of_its_own_keeps_them(make: Make, tmp_path: Path) -
         repo = make(tmp_path / name)
         assert (tmp_path / name / "notes.txt").read_text() == "kept"
         assert repo.config == tmp_path / name / "butler.yaml"
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_that_make_it_at_once_one_has_made_it(
+    tmp_path: Path, there: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that comes second takes nothing away from the first."""
+    from lsst.daf.butler import Butler
+
+    place, really = tmp_path / "re po", Butler.makeRepo
+    if there:
+        place.mkdir()
+
+    def first(*args: object, **more: object) -> object:
+        monkeypatch.setattr(Butler, "makeRepo", really)
+        done = really(*args, **more)  # type: ignore[arg-type]
+        thread = threading.Thread(target=lambda: create(place).close())
+        thread.start()
+        thread.join()
+        return done
+
+    monkeypatch.setattr(Butler, "makeRepo", first)
+    with pytest.raises(UsageError, match="there is a repository already"):
+        create(place)
+    with fw.open_repo(place) as repo:
+        assert {t.name for t in repo.butler.registry.queryDatasetTypes()} == set(DATASETS)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["re po"]
+    assert sorted(p.name for p in place.iterdir()) == ["butler.yaml", "gen3.sqlite3"]
 
 
 def test_where_there_is_none(tmp_path: Path) -> None:

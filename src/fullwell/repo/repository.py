@@ -7,9 +7,11 @@ our layout, so that a newcomer names none, and turns the library's errors into o
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import shutil
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -145,37 +147,58 @@ def create(
     from fullwell import io
     from fullwell.repo.secrets import driver_url, refuse_password
 
-    place = Path(path)
+    place = Path(os.path.abspath(path))
     if (place / "butler.yaml").exists():
-        raise UsageError(
-            "there is a repository already", where=str(place), remedy="give another folder, or open this one"
-        )
+        raise _taken(place)
     refuse_password(db)
     root = "<butlerRoot>" if not files else _relative_root(place, Path(files))
     seed = seed_config(db=driver_url(db), namespace=namespace, files=root)
-    plain = place if "." not in place.name else place.parent / f"{place.name.replace('.', '_')}~new"
-    with speaking(str(place)), _writing(place, plain):
-        io.make_folder(place.parent)
+    # Made under a name of its own: of two processes that make it at once, one finds the place taken, and takes
+    # away only what is its own. Without dots, which the library takes for the suffix of a file.
+    own = f"{place.name.replace('.', '_')}~{os.getpid()}_{threading.get_ident()}"
+    plain = (place if place.is_dir() else place.parent) / own
+    with speaking(str(path)), _writing(place, plain):
+        io.make_folder(plain.parent)
         Butler.makeRepo(str(plain), config=_config(seed), forceConfigRoot=False)
-        if plain != place:
-            _move(plain, place)
-        repo = Repository(place, writeable=True)
-        repo.register_types()
-    return repo
+        _prepare_index(plain)
+        _move(plain, place)
+        return Repository(path, writeable=True)
+
+
+def _taken(place: Path) -> UsageError:
+    return UsageError("there is a repository already", where=str(place), remedy="give another folder, or open this one")
+
+
+def _prepare_index(plain: Path) -> None:
+    """Enter the dataset types of our layout in a repository that is not yet where its files are looked for."""
+    from lsst.daf.butler import Butler, ButlerConfig
+
+    whole = ButlerConfig(str(plain))
+    whole["datastore", "root"] = "<butlerRoot>"
+    butler = Butler.from_config(whole, writeable=True)
+    _register_types(butler)
+    if hasattr(butler, "close"):
+        butler.close()
+
+
+def _register_types(butler: Butler) -> None:
+    from lsst.daf.butler import DatasetType
+
+    for one in DATASETS.values():
+        butler.registry.registerDatasetType(
+            DatasetType(
+                one.name, one.dimensions, one.storage, universe=butler.dimensions, isCalibration=one.calibration
+            )
+        )
 
 
 @contextlib.contextmanager
 def _writing(place: Path, plain: Path) -> Iterator[None]:
     """Leave nothing of a repository that could not be made, so that the same call can be tried again."""
-    new = [one for one in {place, plain} if not one.exists()]
     try:
         yield
     except BaseException as error:
-        for one in new:
-            shutil.rmtree(one, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            for name in ("butler.yaml", "gen3.sqlite3"):
-                (place / name).unlink(missing_ok=True)
+        shutil.rmtree(plain, ignore_errors=True)
         if not isinstance(error, OSError) or isinstance(error, FullwellError):
             raise
         raise FileError(
@@ -197,13 +220,26 @@ def _config(seed: Mapping[str, Any]) -> Any:
 
 
 def _move(plain: Path, place: Path) -> None:
-    """Into a folder whose name has a dot, which the library takes for the suffix of a file while it makes one."""
-    if place.exists():
-        for item in plain.iterdir():
-            os.replace(item, place / item.name)
-        plain.rmdir()
-    else:
-        os.replace(plain, place)
+    """The finished repository to its place: as a whole, or, into a folder that is there, the index first.
+
+    Raises
+    ------
+    UsageError
+        another process has made one there meanwhile.
+    """
+    if plain.parent != place:
+        try:
+            os.rename(plain, place)
+        except OSError as error:
+            raise _taken(place) if error.errno in (errno.ENOTEMPTY, errno.EEXIST) else error from None
+        return
+    for item in sorted(plain.iterdir(), key=lambda one: one.name == "butler.yaml"):
+        try:
+            os.close(os.open(place / item.name, os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            raise _taken(place / item.name) from None
+        os.replace(item, place / item.name)
+    plain.rmdir()
 
 
 class Repository:
@@ -286,18 +322,7 @@ class Repository:
 
     def register_types(self) -> None:
         """Enter the dataset types of our layout; those that are there stay."""
-        from lsst.daf.butler import DatasetType
-
-        for one in DATASETS.values():
-            self.butler.registry.registerDatasetType(
-                DatasetType(
-                    one.name,
-                    one.dimensions,
-                    one.storage,
-                    universe=self.butler.dimensions,
-                    isCalibration=one.calibration,
-                )
-            )
+        _register_types(self.butler)
 
     def prepare(self, instrument: str) -> None:
         """Enter the instrument's collections: raws, calibrations, defaults."""
