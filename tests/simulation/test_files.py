@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fullwell import io
-from fullwell.simulation import BiasScene, FlatScene, grid_detector, sensor_of, simulate
+from fullwell.simulation import BiasScene, FlatScene, NightPlan, grid_detector, night, sensor_of, simulate
 
 
 @pytest.mark.parametrize("name", ["demo", "lsst-e2v"])
@@ -53,3 +53,11 @@ def test_comcam_files_are_those_of_the_real_camera(tmp_path: Path) -> None:
 def test_another_geometry_is_of_no_camera() -> None:
     sensor = sensor_of("lsst-comcam", 1, detector=grid_detector(1, 1, (8, 8)))
     assert not sensor.cards
+
+
+def test_a_night_counts_from_its_first_number() -> None:
+    plan = NightPlan(biases=2, darks=0, pairs=0, bands=(), day_obs=20241108, first=245)
+    frames = dict(night(sensor_of("demo", 1), seed=1, plan=plan, workers=1))
+    assert list(frames) == ["bias_0245", "bias_0246"]
+    assert [one.frame.observation.seq_num for one in frames.values()] == [245, 246]
+    assert {one.frame.observation.day_obs for one in frames.values()} == {20241108}
