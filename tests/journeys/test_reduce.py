@@ -18,6 +18,7 @@ from fullwell.base.errors import FileError, FullwellError, MissingProduct, Usage
 from fullwell.cli.main import main
 from fullwell.journeys import reduce
 from fullwell.journeys.night import ReduceOptions
+from fullwell.repo import open_repo
 from fullwell.simulation import FlatScene, grid_detector
 
 PLAIN = grid_detector(1, 1, (48, 64))
@@ -357,6 +358,31 @@ def test_the_same_again_keeps_and_changes_nothing(tmp_path: Path) -> None:
     assert [f.state for f in first.frames] == ["done"] and [f.state for f in second.frames] == ["kept"]
     assert listing(tmp_path) == before
     assert second.frames[0].sky == first.frames[0].sky and second.frames[0].ratio == first.frames[0].ratio
+
+
+def test_a_damaged_repository_is_told_and_can_be_made_anew(tmp_path: Path) -> None:
+    night = Night(tmp_path / "raw").all()
+    run(night)
+    place = tmp_path / "out" / ".fullwell" / "repo"
+    (place / "gen3.sqlite3").write_bytes(b"no database" * 1000)
+    with pytest.raises(FileError, match="damaged") as error:
+        run(night)
+    assert f"move {place} away" in str(error.value.remedy)
+    place.rename(tmp_path / "away")
+    assert [f.state for f in run(night).frames] == ["kept"]
+    with open_repo(place) as repo:
+        assert len(list(repo.butler.query_datasets("post_isr_image"))) == 1
+
+
+def test_raw_files_of_another_name_are_entered_by_it(tmp_path: Path) -> None:
+    night = Night(tmp_path / "raw").all()
+    run(night)
+    for path in (*night.folder.glob("sky_*"), *night.folder.glob("bias_0001*")):
+        path.rename(path.with_name(f"new_{path.name}"))
+    assert not [note for note in run(night).notes if "repository" in note]
+    with open_repo(tmp_path / "out") as repo:
+        raws = list(repo.butler.query_datasets("raw"))
+        assert len(raws) == 12 and all(repo.file_of(ref).exists() for ref in raws)
 
 
 def test_what_changed_is_made_again(tmp_path: Path) -> None:

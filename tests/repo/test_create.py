@@ -71,6 +71,24 @@ def test_of_two_that_make_it_at_once_one_has_made_it(
     assert sorted(p.name for p in place.iterdir()) == ["butler.yaml", "gen3.sqlite3"]
 
 
+@pytest.mark.parametrize("how", ["gone", "empty", "cut", "no database", "no yaml"])
+def test_a_damaged_index_is_told_and_left_as_it_is(tmp_path: Path, how: str) -> None:
+    create(tmp_path / "repo").close()
+    database, config = tmp_path / "repo" / "gen3.sqlite3", tmp_path / "repo" / "butler.yaml"
+    if how == "gone":
+        database.unlink()
+    elif how == "no yaml":
+        config.write_text("{a: [")
+    else:
+        database.write_bytes({"empty": b"", "cut": database.read_bytes()[:8192], "no database": b"text" * 2000}[how])
+    before = database.read_bytes() if database.exists() else None
+    for writeable, trust in ((False, False), (True, False), (True, True)):
+        with pytest.raises(FileError, match="the index of the repository is damaged") as error:
+            fw.open_repo(tmp_path / "repo", writeable=writeable, trust=trust)
+        assert error.value.code == "FW186" and "make a repository anew" in str(error.value.remedy)
+        assert (database.read_bytes() if database.exists() else None) == before
+
+
 def test_where_there_is_none(tmp_path: Path) -> None:
     with pytest.raises(FileError) as error:
         fw.open_repo(tmp_path)

@@ -61,12 +61,19 @@ class Keeper:
     dataset_ids: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        from fullwell.repo.repository import Repository, create
+        from fullwell.repo.repository import DAMAGED, Repository, create
 
         self.place = self.out / FOLDER_REPO
         try:
             self.repo: Repository = Repository(self.place, writeable=True)
-        except FileError:
+        except FileError as error:
+            if error.code == DAMAGED:
+                raise FileError(
+                    error.problem,
+                    where=str(self.place),
+                    remedy=f"move {self.place} away: a new one is made, and the files in {self.out} are entered in it",
+                    code=DAMAGED,
+                ) from error
             if (self.place / "butler.yaml").exists():
                 raise
             self.repo = create(self.place, files=self.out)
@@ -102,8 +109,9 @@ class Keeper:
 
         done = Ingested()
         seen = {item.path.resolve(): [identity(item.observation)] for item in items}
-        enter_raws(self.repo, seen, "direct", done)
         kind = self.repo.butler.get_dataset_type("raw")
+        self._let_go(raw_ref(self.repo.butler, kind, ids[0]).id for ids in seen.values())
+        enter_raws(self.repo, seen, "direct", done)
         for item in items:
             path = item.path.resolve()
             one = seen[path][0]
@@ -113,6 +121,15 @@ class Keeper:
                 self.notes.append(f"{item.name} is not in the repository: {done.failed[path].problem}.")
         self.failed = {item.path for item in items if item.path.resolve() in done.failed}
         self.instruments = sorted({ids[0].instrument for ids in seen.values()})
+
+    def _let_go(self, ids: Iterable[UUID]) -> None:
+        """Forget raw frames whose file is gone, so that they are entered, by the same ids, from where they are now."""
+        from fullwell.repo.bulk import known_refs
+        from fullwell.repo.calibs import forget
+        from fullwell.repo.lookup import files_of
+
+        found = files_of(self.repo, known_refs(self.repo, list(ids)))
+        forget(self.repo, [ref.id for ref, path in found if not path.exists()])
 
     @property
     def run(self) -> str:

@@ -291,6 +291,13 @@ def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[A
         if there is None:
             continue
         if not _same_file(path, there):
+            if not there.exists():
+                raise UsageError(
+                    f"{one} is there already, from a file that is gone",
+                    where=f"{path} and {there}",
+                    remedy="put it back under that name; fullwell repo check tells what else is gone",
+                    code="FW611",
+                )
             raise UsageError(
                 f"{one} is there already, from another file",
                 where=f"{path} and {there}",

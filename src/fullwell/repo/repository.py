@@ -11,6 +11,7 @@ import errno
 import logging
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,21 +58,45 @@ def config_of(path: str | os.PathLike[str]) -> Path:
     )
 
 
+DAMAGED = "FW186"
+"""Code of the error of a repository whose index is gone or cannot be read."""
+
+_SAID = ("not a database", "malformed", "no such table: butler_attributes")
+"""What SQLite says of a file that is no index of a repository, or no more."""
+
+
+def damaged(problem: str, where: str) -> FileError:
+    """The index of a repository that is gone or cannot be read."""
+    return FileError(
+        f"the index of the repository is damaged: {problem}",
+        where=where,
+        remedy="put butler.yaml and the database back from a copy; else move both away, make a repository anew "
+        "(fullwell repo create) and enter the files, which are as they were",
+        code=DAMAGED,
+    )
+
+
 @contextlib.contextmanager
 def speaking(where: str = "") -> Iterator[None]:
     """Errors of the library and the database as ours, without passwords."""
     from lsst.daf.butler import registry as lib
     from lsst.daf.butler._exceptions import ButlerUserError
     from lsst.utils.db_auth import DbAuthError
-    from sqlalchemy.exc import OperationalError, SQLAlchemyError
+    from sqlalchemy.exc import DatabaseError, OperationalError, SQLAlchemyError
+    from yaml import YAMLError
 
     try:
         yield
     except FullwellError:
         raise
-    except OperationalError as error:
+    except (DatabaseError, sqlite3.DatabaseError, YAMLError) as error:
+        text = plain_text(getattr(error, "orig", None) or error)
+        if isinstance(error, YAMLError) or any(word in text for word in _SAID):
+            raise damaged(text, where) from error
+        if not isinstance(error, OperationalError | sqlite3.OperationalError):
+            raise UsageError(plain_text(error), where=where, code="FW182") from error
         raise FileError(
-            f"the database does not answer or cannot be written: {plain_text(error.orig or error)}",
+            f"the database does not answer or cannot be written: {text}",
             where=where,
             remedy="is it running, its disk not full, the repository writable? then run the command again",
             code="FW181",
@@ -242,6 +267,19 @@ def _move(plain: Path, place: Path) -> None:
     plain.rmdir()
 
 
+def _check_there(whole: Any, where: str) -> None:
+    """Refuse a repository whose SQLite file is gone, before the library makes an empty one in its place."""
+    from lsst.daf.butler.registry import RegistryConfig
+
+    registry = RegistryConfig(whole)
+    registry.replaceRoot(whole.configDir)
+    url = registry.connectionString
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    if not os.path.isfile(url.database) or not os.path.getsize(url.database):
+        raise damaged(f"its database {url.database} is not there, or empty", where)
+
+
 class Repository:
     """A repository, opened.
 
@@ -279,6 +317,7 @@ class Repository:
             if not trust:
                 check_config(self.config)
             whole = ButlerConfig(str(self.config))
+            _check_there(whole, str(path))
             if not trust:
                 check_database(whole)
             with _one_voice():
