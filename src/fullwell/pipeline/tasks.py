@@ -257,7 +257,8 @@ def find_defects(job: Job, cache: Cache) -> None:
     found: dict[str, list[Any]] = {"bias": [], "dark": [], "flat": []}
     for one in job.inputs:
         if one.dataset_type in found:
-            found[one.dataset_type].append(_product(one.path, one.dataset_type, one.id, cache))
+            product = _product(one.path, one.dataset_type, one.id, cache)
+            found[one.dataset_type].append(replace(product, source=Path(one.path).name))
     if not found["dark"] and not found["flat"]:
         raise MissingProduct("there is neither a dark nor a flat to find defects in", remedy="build one of them first")
     _write(job, build_defects(darks=found["dark"], flats=found["flat"], biases=found["bias"]))
