@@ -18,7 +18,7 @@ from fullwell.base.errors import FileError, UsageError
 from fullwell.pipeline import runs
 from fullwell.pipeline.driver import Options
 from fullwell.pipeline.executors import open_executor
-from fullwell.pipeline.journal import load, remaining
+from fullwell.pipeline.journal import load, remaining, write_plan
 from fullwell.repo.bulk import known_refs
 from fullwell.repo.calibs import Entry, certified, certify_onward, enter_files, moment_text, new_run
 from fullwell.repo.check import check
@@ -149,6 +149,32 @@ def test_an_interrupted_run_is_resumed(fresh: Repository, point: str, monkeypatc
     assert set(states(plan(fresh)).values()) == {"exists"} and check(fresh).ok
     assert len(certified(fresh, "bias")) == 2
     assert runs.resume(fresh, open_executor("inline")).total == 0, "nothing is left"
+
+
+def test_two_runs_that_were_planned_alike(fresh: Repository) -> None:
+    """What the other has entered meanwhile is the same: nothing fails, nothing is there twice."""
+    one, other = plan(fresh), plan(fresh)
+    assert carry(fresh, one).ok
+    summary = carry(fresh, other)
+    assert summary.ok, summary.failures
+    for job in of_task(one, "flat"):
+        (ref,) = known_refs(fresh, [UUID(job.job.id)])
+        assert ref.run.endswith(one.stamp) and fresh.file_of(ref).exists()
+    assert {v.run.rsplit("/", 1)[-1] for v in certified(fresh, "bias")} == {one.stamp}
+    assert check(fresh).ok
+
+
+def test_a_run_of_a_repository_that_was_moved_writes_nothing_at_its_old_place(fresh: Repository) -> None:
+    executor = open_executor("inline")
+    made = plan(fresh)
+    write_plan(runs.run_folder(fresh, made.stamp), [p.job for p in made.jobs], {}, made.header())
+    moved = fresh.path.with_name("moved")
+    fresh.close()
+    fresh.path.rename(moved)
+    with Repository(moved, writeable=True) as repo, pytest.raises(UsageError, match="outside the repository") as error:
+        runs.resume(repo, executor)
+    assert "plan anew" in str(error.value.remedy)
+    assert not fresh.path.exists()
 
 
 def test_nothing_to_resume(fresh: Repository) -> None:

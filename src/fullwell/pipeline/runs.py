@@ -116,10 +116,13 @@ def latest_run(repo: Repository) -> str:
 class RepoSink:
     """The one writer: enters finished outputs, certifies calibrations.
 
+    What another run has made and entered meanwhile, by the same id, is the same: it stays where that run has it.
+
     Parameters
     ----------
     repo : open for writing. jobs : id -> job. begins : id -> begin of validity of a calibration.
     end : of the validity of all, "" for open. setup : of the calibrations. certify : whether they are certified at all.
+    copies : our file -> that of another run, of what both have made.
     """
 
     repo: Repository
@@ -128,6 +131,7 @@ class RepoSink:
     end: str = ""
     setup: str = ""
     certify: bool = True
+    copies: dict[Path, Path] = field(default_factory=dict, init=False)
     _refs: dict[str, Any] = field(default_factory=dict, init=False)
 
     def ingest(self, block: Sequence[Done]) -> None:
@@ -139,12 +143,22 @@ class RepoSink:
         outputs = [(done.job, out) for done in block for out in done.outputs]
         for kind in {out.dataset_type for _, out in outputs}:
             self._refer(kind)
+        there = self._elsewhere([out.id for _, out in outputs])
+        self.copies.update({Path(out.path): there[out.id] for _, out in outputs if out.id in there})
         with speaking(str(self.repo.path)), self.repo.butler.transaction():
-            enter_refs(self.repo, [(self._refs[out.id], Path(out.path)) for _, out in outputs])
+            enter_refs(self.repo, [(self._refs[o.id], Path(o.path)) for _, o in outputs if o.id not in there])
             if self.certify:
                 found = [(self._refs[out.id], self.begins.get(job, "")) for job, out in outputs]
                 items = [(ref, begin) for ref, begin in found if ref.datasetType.isCalibration()]
                 certify_onward(self.repo, items, self.end, setup=self.setup)
+
+    def _elsewhere(self, ids: Sequence[str]) -> dict[str, Path]:
+        """Those of our outputs that another run has entered, with its files."""
+        from fullwell.repo.bulk import known_refs, places
+
+        theirs = [r for r in known_refs(self.repo, [UUID(i) for i in ids]) if r.run != self._refs[str(r.id)].run]
+        self._refs.update({str(ref.id): ref for ref in theirs})
+        return {str(ident): path for ident, path in places(self.repo, theirs).items()}
 
     def _refer(self, kind: str) -> None:
         """Make the references of all outputs of a dataset type at once, when the first of them comes."""
@@ -205,9 +219,21 @@ def resume(repo: Repository, executor: Executor, stamp: str = "", options: Optio
     Raises
     ------
     FileError
-        there is no such run. UsageError: another process executes it.
+        there is no such run.
+    UsageError
+        another process executes it, or its outputs do not lie in this repository: it has been moved since.
     """
-    return _drive(repo, load(run_folder(repo, stamp or latest_run(repo))), executor, options)
+    saved = load(run_folder(repo, stamp or latest_run(repo)))
+    for job in saved.jobs:
+        for out in job.outputs:
+            if not Path(os.path.normpath(out.path)).is_relative_to(repo.root):
+                raise UsageError(
+                    f"the run would write outside the repository: {out.path}",
+                    where=str(saved.root),
+                    remedy="the repository has been moved, or the plan was changed: plan anew (fullwell run), what is "
+                    "entered is kept",
+                )
+    return _drive(repo, saved, executor, options)
 
 
 def _settings(jobs: Sequence[Job]) -> list[dict[str, Any]]:
@@ -234,6 +260,9 @@ def _drive(repo: Repository, saved: Saved, executor: Executor, options: Options 
             sweep(folder)
         _open_runs(repo, saved)
         summary = run(todo, saved.dependencies, executor, sink, journal, options or OPTIONS, finished=finished)
+        for mine, theirs in sink.copies.items():
+            if mine != theirs and theirs.exists():
+                mine.unlink(missing_ok=True)
     _record(saved, summary)
     return summary
 
