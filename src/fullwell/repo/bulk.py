@@ -36,6 +36,10 @@ __all__ = [
 ]
 
 
+EXAMPLE = "exposure.day_obs = 20241108 AND detector IN (0..8) AND physical_filter = 'r_03'"
+"""A condition on exposures."""
+
+
 @dataclass(frozen=True)
 class RawRow:
     """A raw frame as the repository knows it.
@@ -70,12 +74,18 @@ def raws(repo: Repository, instrument: str, where: str = "") -> list[RawRow]:
     UsageError
         the condition cannot be read, or no raw frame of the instrument fulfils it.
     """
-    with speaking(f"{repo.path}, condition {where!r}" if where else str(repo.path)), repo.butler.query() as query:
-        chosen = query.where(instrument=instrument)
-        if where:
-            chosen = chosen.where(where)
-        refs = list(chosen.datasets("raw", [raw_run(instrument)], find_first=False))
-        exposures = {r.id: r for r in chosen.dimension_records("exposure")}
+    place = f"{repo.path}, condition {where!r}" if where else str(repo.path)
+    try:
+        with speaking(place), repo.butler.query() as query:
+            chosen = query.where(instrument=instrument)
+            if where:
+                chosen = chosen.where(where)
+            refs = list(chosen.datasets("raw", [raw_run(instrument)], find_first=False))
+            exposures = {r.id: r for r in query.where(instrument=instrument).dimension_records("exposure")}
+    except UsageError as error:
+        raise UsageError(
+            error.problem, where=place, remedy=error.remedy or f"write it as in: {EXAMPLE}", code=error.code
+        ) from error
     rows = []
     for ref, path in files_of(repo, refs):
         seen = exposures[ref.dataId["exposure"]]
