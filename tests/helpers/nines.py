@@ -54,7 +54,8 @@ class Nines:
 
     Parameters
     ----------
-    camera : what the headers call it. detectors : their numbers. start : time of the first exposure, one every two minutes.
+    camera : what the headers call it. detectors : their numbers. start : time of the first exposure,
+        one every two minutes.
     """
 
     folder: Path
