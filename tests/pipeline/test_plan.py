@@ -12,7 +12,7 @@ from carry import CAMERA, carry, filled, of_task, plan, states
 from nines import Nines
 
 import fullwell
-from fullwell.base.errors import UsageError
+from fullwell.base.errors import FileError, UsageError
 from fullwell.pipeline.plan import Plan, expected_id
 from fullwell.pipeline.recipes import RECIPES, Recipe
 from fullwell.pipeline.rerun import compare
@@ -340,3 +340,27 @@ def test_the_id_says_all_that_a_dataset_is_made_of(fresh: Repository) -> None:
         ("inputs", job.inputs[1:]), ("inputs", swapped), ("config", {"off": ["dark"]}), ("version", "99"),
     ]:  # fmt: skip
         assert expected_id(**{**given, key: other}) != job.id, key
+
+
+def test_a_camera_file_counts_by_what_it_holds(fresh: Repository, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("one.toml", "copy.toml", "other.toml")]
+    for path, note in zip(files, ("", "", "# moved\n"), strict=True):
+        path.write_text(f'name = "mine"\n{note}')
+    one, copy, other = ([j.job.id for j in plan(fresh, config={"camera": str(path)}).jobs] for path in files)
+    assert one == copy and not set(one) & set(other)
+    with pytest.raises(FileError, match=r"gone\.toml"):
+        plan(fresh, config={"camera": str(tmp_path / "gone.toml")})
+
+
+def test_what_is_valid_at_no_time_is_told_with_the_way_out(fresh: Repository) -> None:
+    made = plan(fresh, "calibs")
+    assert carry(fresh, made, certify=False).ok
+    again = plan(fresh, "calibs")
+    assert set(states(again).values()) == {"exists"}
+    run = f"{CAMERA}/calibgen/{made.stamp}"
+    told = f"fullwell repo certify gain bias dark flat defects --run {run} --begin 2025-01-14T12:00:00"
+    (note,) = again.notes
+    assert note == f"12 calibrations of {run} are there, but valid at no time; to make them valid: {told}"
+    refs = known_refs(fresh, [UUID(j.job.id) for j in again.jobs])
+    certify(fresh, refs, "2025-01-14T12:00:00")
+    assert not plan(fresh, "calibs").notes

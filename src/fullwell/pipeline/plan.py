@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
@@ -156,6 +157,7 @@ class _Planner:
         self.root = repo.root
         self.full = _full(instrument)
         self.days: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
 
     def rows(self, spec: TaskSpec) -> list[RawRow]:
         """The raw frames that a task may read."""
@@ -182,7 +184,23 @@ class _Planner:
                     self.made[key] = draft
                 drafts.append((spec, draft))
         self.plan.jobs = self._judged(drafts)
+        self._note_idle()
         return self.plan
+
+    def _note_idle(self) -> None:
+        """Say which calibrations are there and yet never taken, since they are valid at no time."""
+        valid = {one.id for some in self.shelf.by_place.values() for one in some}
+        runs: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for one in self.plan.jobs:
+            kind = one.job.outputs[0].dataset_type
+            if one.state == "exists" and DATASETS[kind].calibration and one.job.id not in valid:
+                runs[str(one.job.context["run"]), one.begin].append(kind)
+        for (run, begin), kinds in runs.items():
+            what = " ".join(dict.fromkeys(kinds))
+            self.plan.notes.append(
+                f"{len(kinds)} calibrations of {run} are there, but valid at no time; to make them valid: "
+                f"fullwell repo certify {what} --run {run}" + (f" --begin {begin}" if begin else "")
+            )
 
     def _by_exposure(self, spec: TaskSpec, rows: Sequence[RawRow]) -> Iterable[PlannedJob]:
         (role, kind), *_ = spec.raws.items()
@@ -230,7 +248,7 @@ class _Planner:
                 if maker is not None:
                     after.append(maker)
         config = {**spec.config, **({"full": True} if self.full else {})}
-        kept = {k: v for k, v in config.items() if k not in _SCALES}
+        kept = self._kept(config)
         ident = expected_id(spec.task, spec.output, data_id, inputs, kept, self.version)
         run = self.plan.runs[spec.output]
         place = {**data_id, **({"day_obs": rows[0].day_obs} if spec.by_exposure else {})}
@@ -248,6 +266,18 @@ class _Planner:
         self.days[ident] = begin
         state, reason = ("missing", "; ".join(absent)) if absent else ("new", "")
         return PlannedJob(job, state, reason, tuple(after), begin if DATASETS[spec.output].calibration else "")
+
+    def _kept(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that the pixels follow from; a camera file by what it holds, wherever it lies."""
+        from fullwell import io
+
+        kept = {k: v for k, v in config.items() if k not in _SCALES}
+        camera = str(kept.get("camera") or "")
+        if Path(camera).suffix:
+            if camera not in self._digests:
+                self._digests[camera] = io.file_digest(camera)
+            kept["camera"] = self._digests[camera]
+        return kept
 
     def _inherited(self, after: Sequence[str]) -> str:
         """A product of products is valid from when the last of them is."""
