@@ -364,3 +364,14 @@ def test_what_is_valid_at_no_time_is_told_with_the_way_out(fresh: Repository) ->
     refs = known_refs(fresh, [UUID(j.job.id) for j in again.jobs])
     certify(fresh, refs, "2025-01-14T12:00:00")
     assert not plan(fresh, "calibs").notes
+
+
+def test_a_night_of_biases_alone_is_reduced(tmp_path: Path) -> None:
+    """Defects are found in darks and flats: where there are none, none are looked for."""
+    night = Nines(tmp_path / "raw", detectors=(3,))
+    night.add("bias", 3)
+    night.add("science")
+    with filled(tmp_path / "repo", night) as repo:
+        made = plan(repo)
+        assert states(made) == {"bias": "new", "isr": "new"}
+        assert carry(repo, made).ok

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
+from carry import plan
+from nines import Nines
 from repos import CAMERA, Make, enter, exposure, fresh, raw_file
 
 from fullwell.base.errors import FileError, FullwellError, UsageError
@@ -217,3 +219,38 @@ print(b.get("raw", instrument="{CAMERA}", detector=0, exposure=int(sys.argv[2]))
 """
     assert fresh(code, moved / FOLDER_REPO, number).stdout.strip() == "made_0005"
     assert ingest(open_repo(moved, writeable=True), [moved]).known.keys() == {moved / n for n in before}
+
+
+def test_an_exposure_has_one_filter(make: Make, tmp_path: Path) -> None:
+    """Flats are found by the filter of the exposure: one detector of another filter would get the wrong one."""
+    for detector, band in ((3, "g"), (4, "r"), (5, "")):
+        Nines(tmp_path / "raw", detectors=(detector,)).add("science", 1, band)
+    repo = make()
+    result = ingest(repo, [tmp_path / "raw"])
+    ((path, error),) = result.failed.items()
+    assert path.name == "science_00001_4.fits" and "with filter 'g', this file says 'r'" in str(error)
+    assert {i.detector for ids in result.entered.values() for i in ids} == {3, 5}
+    again = ingest(repo, [tmp_path / "raw"])
+    assert again.failed.keys() == result.failed.keys() and len(again.known) == 2
+
+
+@pytest.mark.parametrize(
+    ("cards", "day", "dated"),
+    [
+        ({"DAYOBS": "20251341"}, 20250114, True),
+        ({"DAYOBS": "20250116"}, 20250116, True),
+        ({"DATE-OBS": "1969-12-31T23:00:00"}, 19700101, False),
+        ({"DATE-OBS": "2025-02-30T23:00:00"}, 19700101, False),
+    ],
+)
+def test_dates_that_are_none(make: Make, tmp_path: Path, cards: dict[str, str], day: int, dated: bool) -> None:
+    """One file with a clock that was not set is entered as undated, beside the others."""
+    night = Nines(tmp_path / "raw", detectors=(3,))
+    night.add("bias", 1, **cards)
+    night.add("bias", 1)
+    repo = make()
+    result = ingest(repo, [night.folder])
+    assert result.ok and bool(result.notes) is not dated
+    found = repo.butler.query_dimension_records("exposure", instrument="ninecam")
+    assert sorted(r.day_obs for r in found) == sorted([day, 20250114])
+    assert {j.state for j in plan(repo, "calibs").jobs} == {"new"}

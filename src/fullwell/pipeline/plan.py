@@ -217,7 +217,8 @@ class _Planner:
                 if row.kind == kind:
                     groups[row.detector, row.physical_filter if filtered else ""][role].append(row)
         if not spec.raws:
-            groups.update({(d, ""): {} for _, d, _ in self.made})  # type: ignore[dict-item]
+            enough = set(spec.any_of or (*spec.needs, *spec.takes))
+            groups.update({(d, ""): {} for kind, d, _ in self.made if kind in enough})  # type: ignore[dict-item]
         for (detector, optics), found in sorted(groups.items()):
             few = [r for r, n in spec.fewest.items() if len(found.get(r, ())) < n]
             label = f"{spec.output} of detector {detector}" + (f", filter {optics}" if optics else "")

@@ -43,6 +43,7 @@ class TaskSpec:
     raws : role -> type of the exposures that it reads ("bias", "flat", "science").
     by_exposure : a job for each raw frame; else one for all of a detector (and a filter, where the output has one).
     needs : calibrations without which it does not run. takes : those it uses where they are.
+    any_of : of those calibrations one at least is made beside a task that reads no frames itself; () for any.
     fewest : role -> number of frames without which there is no job.
     where : further condition on the exposures.
     config : settings of the task; see `CONFIG`.
@@ -54,6 +55,7 @@ class TaskSpec:
     by_exposure: bool = False
     needs: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
     fewest: Mapping[str, int] = field(default_factory=dict)
     where: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -82,7 +84,7 @@ TASK_SPECS: Mapping[str, TaskSpec] = {
                  fewest={"dark_frames": 1}),
         TaskSpec("flat", "flat", {"flat_frames": "flat"}, takes=("gain", "bias", "dark", *_LESSER),
                  fewest={"flat_frames": 1}),
-        TaskSpec("defects", "defects", takes=("bias", "dark", "flat")),
+        TaskSpec("defects", "defects", takes=("bias", "dark", "flat"), any_of=("dark", "flat")),
         TaskSpec("isr", "post_isr_image", {"raw": "science"}, True, needs=("bias",),
                  takes=("gain", "dark", "flat", "defects", *_LESSER), config={"recipe": "generic"}),
     )
@@ -194,6 +196,7 @@ _TYPES: Mapping[str, tuple[type, str, str]] = {
     "by_exposure": (bool, "true or false", "true"),
     "needs": (list, "a list", '["bias"]'),
     "takes": (list, "a list", '["gain", "flat"]'),
+    "any_of": (list, "a list", '["dark", "flat"]'),
     "raws": (dict, "a table", '{ raw = "science" }'),
     "fewest": (dict, "a table", "{ bias_frames = 5 }"),
     "config": (dict, "a table", "{ memory = 512 }"),
@@ -207,7 +210,7 @@ def _check_types(row: Mapping[str, Any], where: str) -> None:
             _, name, example = _TYPES[key]
             raise ConfigError(f"'{key}' is to be {name}", where=where, remedy=f"for example: {key} = {example}")
     kinds = [("output", row["output"])] if "output" in row else []
-    kinds += [(key, kind) for key in ("needs", "takes") for kind in row.get(key, ())]
+    kinds += [(key, kind) for key in ("needs", "takes", "any_of") for kind in row.get(key, ())]
     for key, kind in kinds:
         fits = [
             d.name

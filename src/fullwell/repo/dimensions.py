@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
 from fullwell.base.errors import UsageError
@@ -32,6 +32,9 @@ NAMES = {
 _ID_LIMIT = 2**62
 _NO_DAY = 19700101
 """Day of exposures whose header has no date."""
+
+_MJD_1970 = 40587.0
+"""The first day of 1970."""
 
 _ORDER = ("instrument", "physical_filter", "day_obs", "group", "detector", "visit_system", "exposure")
 _VISITS = ("visit", "visit_definition", "visit_system_membership")
@@ -101,8 +104,8 @@ def _number(obs: Observation, day: int) -> int:
 
 def identity(obs: Observation) -> Identity:
     """What a repository calls the frame of an observation."""
-    dated = math.isfinite(obs.mjd)
-    day = obs.day_obs or (_day_of(obs.begin) if obs.begin else _NO_DAY)
+    dated = _dated(obs)
+    day = next((d for d in (obs.day_obs, _day_of(obs)) if _is_day(d)), _NO_DAY)
     name = safe(obs.filter) if obs.filter else "unknown"
     return Identity(
         butler_name(obs.instrument),
@@ -117,9 +120,25 @@ def identity(obs: Observation) -> Identity:
     )
 
 
-def _day_of(begin: str) -> int:
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)", begin)
-    return int("".join(found.groups())) if found else _NO_DAY
+def _dated(obs: Observation) -> bool:
+    """Whether the time of an exposure is known; the library has none before 1970, as clocks show that are not set."""
+    return math.isfinite(obs.mjd) and obs.mjd >= _MJD_1970
+
+
+def _is_day(number: int) -> bool:
+    """Whether a number is a date, yyyymmdd, after the one that stands for none."""
+    try:
+        date(number // 10_000, number // 100 % 100, number % 100)
+    except ValueError:
+        return False
+    return number > _NO_DAY
+
+
+def _day_of(obs: Observation) -> int:
+    """The day that began at the noon before an exposure, as Rubin counts it."""
+    if not _dated(obs):
+        return _NO_DAY
+    return int(f"{date(1858, 11, 17) + timedelta(days=math.floor(obs.mjd - 0.5)):%Y%m%d}")
 
 
 def timespan_of(obs: Observation) -> Any:
@@ -128,7 +147,7 @@ def timespan_of(obs: Observation) -> Any:
     from lsst.daf.butler import Timespan
 
     length = obs.exposure_time if math.isfinite(obs.exposure_time) and obs.exposure_time > 0 else 0.0
-    if not math.isfinite(obs.mjd):
+    if not _dated(obs):
         begin = Time("1970-01-01T00:00:00", scale="tai")
     else:
         begin = Time(obs.mjd, format="mjd", scale="tai")
@@ -282,15 +301,28 @@ def _day(day_obs: int) -> Any:
 def check_same(have: Iterable[Any], seen: Identity) -> None:
     """Refuse an exposure whose id is taken by another one.
 
+    Parameters
+    ----------
+    have : records of the exposure, or identities of frames of it.
+
     Raises
     ------
     UsageError
         an exposure with this id and another `obs_id` or filter is in the repository.
     """
-    for record in have:
-        if record.obs_id != (seen.observation.obs_id or str(seen.exposure)):
+    name = seen.observation.obs_id or str(seen.exposure)
+    for one in have:
+        other = (one.observation.obs_id or str(one.exposure)) if isinstance(one, Identity) else one.obs_id
+        if other != name:
             raise UsageError(
-                f"exposure {seen.exposure} of {seen.instrument} is in the repository as '{record.obs_id}', this "
+                f"exposure {seen.exposure} of {seen.instrument} is in the repository as '{other}', this "
                 f"file says '{seen.observation.obs_id}'",
                 remedy="two exposures have one id: correct the header, or keep them in separate repositories",
+            )
+        if one.physical_filter != seen.physical_filter and "unknown" not in (one.physical_filter, seen.physical_filter):
+            raise UsageError(
+                f"exposure {seen.exposure} of {seen.instrument} is in the repository with filter "
+                f"'{one.physical_filter}', this file says '{seen.physical_filter}'",
+                remedy="an exposure has one filter, by which its flats are found: correct the header of the wrong one",
+                code="FW611",
             )

@@ -249,11 +249,13 @@ def _key(one: Identity) -> tuple[Any, ...]:
 
 @dataclass
 class _Have:
-    """What is in the repository: raw data ids with their files, exposure records, names of detectors."""
+    """What is in the repository: raw data ids with their files, exposure records, names of detectors; of exposures that
+    are not in it the first frame."""
 
     files: dict[tuple[Any, ...], Path] = field(default_factory=dict)
     exposures: dict[tuple[str, int], Any] = field(default_factory=dict)
     detectors: dict[tuple[str, int], str] = field(default_factory=dict)
+    first: dict[tuple[str, int], Identity] = field(default_factory=dict)
 
 
 def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
@@ -278,7 +280,8 @@ def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[A
     known = 0
     for one in ids:
         record = have.exposures.get((one.instrument, one.exposure))
-        check_same([record] if record is not None else [], one)
+        first = have.first.setdefault((one.instrument, one.exposure), one)
+        check_same([first] if record is None else [record], one)
         name = have.detectors.setdefault((one.instrument, one.detector), one.detector_name)
         if name != one.detector_name:
             raise UsageError(
