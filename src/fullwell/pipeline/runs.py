@@ -221,9 +221,19 @@ def resume(repo: Repository, executor: Executor, stamp: str = "", options: Optio
     FileError
         there is no such run.
     UsageError
-        another process executes it, or its outputs do not lie in this repository: it has been moved since.
+        another process executes it, another version planned it, or its outputs do not lie in this repository, which
+        has been moved since.
     """
+    from fullwell import __version__
+
     saved = load(run_folder(repo, stamp or latest_run(repo)))
+    if saved.header.get("fullwell", __version__) != __version__:
+        raise UsageError(
+            f"the run was planned by fullwell {saved.header['fullwell']}, this is {__version__}: its files would say "
+            "the wrong one",
+            where=str(saved.root),
+            remedy="plan anew (fullwell run), or go on with that version",
+        )
     for job in saved.jobs:
         for out in job.outputs:
             if not Path(os.path.normpath(out.path)).is_relative_to(repo.root):
@@ -263,7 +273,10 @@ def _drive(repo: Repository, saved: Saved, executor: Executor, options: Options 
         for mine, theirs in sink.copies.items():
             if mine != theirs and theirs.exists():
                 mine.unlink(missing_ok=True)
-    _record(saved, summary)
+    try:
+        _record(saved, summary)
+    except FileError as error:
+        summary.stopped = summary.stopped or f"the outcome of the run cannot be written down: {error.problem}"
     return summary
 
 
