@@ -109,3 +109,15 @@ def test_a_failure_says_what_is_needed_to_repeat_it() -> None:
     assert set(context["versions"]) == {"python", "fullwell", "numpy", "scipy", "numba", "astropy"}
     bug = describe(ZeroDivisionError())
     assert (bug.kind, bug.code, bug.problem) == ("ZeroDivisionError", "", "ZeroDivisionError")
+
+
+def test_a_record_of_failure_holds_no_password() -> None:
+    try:
+        try:
+            raise RuntimeError("connect postgresql://me:geheim@host/db")
+        except RuntimeError as error:
+            raise DataError("no answer", where="postgresql://me:geheim@host/db") from error
+    except DataError as error:
+        told = describe(error)
+    assert "geheim" not in str(told.to_dict())
+    assert told.where == "postgresql://me:***@host/db" and "connect postgresql://me:***@host/db" in told.traceback

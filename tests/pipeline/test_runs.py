@@ -177,6 +177,14 @@ def test_a_run_of_a_repository_that_was_moved_writes_nothing_at_its_old_place(fr
     assert not fresh.path.exists()
 
 
+def test_a_run_of_another_version_is_not_resumed(fresh: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = plan(fresh)
+    write_plan(runs.run_folder(fresh, made.stamp), [p.job for p in made.jobs], {}, made.header())
+    monkeypatch.setattr("fullwell.__version__", "99")
+    with pytest.raises(UsageError, match=r"planned by fullwell [\d.]+, this is 99"):
+        runs.resume(fresh, open_executor("inline"))
+
+
 def test_nothing_to_resume(fresh: Repository) -> None:
     with pytest.raises(FileError, match="nothing was run in this repository"):
         runs.resume(fresh, open_executor("inline"))

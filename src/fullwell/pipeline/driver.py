@@ -133,7 +133,7 @@ class _Writer:
         self._away_since = now if self._away_since is None else self._away_since
         away = now - self._away_since
         if away >= self._options.patience:
-            what = f"{err.problem}" if isinstance(err, FullwellError) else f"{type(err).__name__}: {err}"
+            what = f"{err.problem}" if isinstance(err, FullwellError) else describe(err).line
             raise WorkerError(
                 f"the repository has not answered for {away:.0f} s: {what}",
                 remedy="the files that were made are whole; resume the run when the repository is back",

@@ -111,7 +111,9 @@ def versions() -> dict[str, str]:
 
 
 def describe(err: BaseException, job: Job | None = None, **more: Any) -> Failure:
-    """The failure that an exception is, with what is needed to repeat it."""
+    """The failure that an exception is, with what is needed to repeat it, and without passwords."""
+    from fullwell.repo.secrets import hidden
+
     context: dict[str, Any] = {"host": socket.gethostname(), "pid": os.getpid(), "versions": versions(), **more}
     if job is not None:
         context.update(job=job.id, task=job.task, data_ids=[dict(o.data_id) for o in job.outputs])
@@ -119,11 +121,11 @@ def describe(err: BaseException, job: Job | None = None, **more: Any) -> Failure
     ours = err if isinstance(err, FullwellError) else FullwellError(str(err) or type(err).__name__, code="")
     return Failure(
         kind=type(err).__name__,
-        problem=ours.problem,
-        where=ours.where or "",
+        problem=hidden(ours.problem),
+        where=hidden(ours.where or ""),
         remedy=ours.remedy or "",
         code=ours.code,
-        traceback="".join(traceback.format_exception(err)),
+        traceback=hidden("".join(traceback.format_exception(err))),
         passes=passes(err),
         halts=halts(err),
         context=context,
