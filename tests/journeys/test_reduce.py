@@ -385,6 +385,18 @@ def test_raw_files_of_another_name_are_entered_by_it(tmp_path: Path) -> None:
         assert len(raws) == 12 and all(repo.file_of(ref).exists() for ref in raws)
 
 
+def test_names_that_the_index_cannot_keep(tmp_path: Path) -> None:
+    night = Night(tmp_path / "raw #1").all()
+    (path,) = night.folder.glob("sky_*")
+    path.rename(path.with_name("sky#1%23.fits"))
+    (frame,) = run(night).frames
+    assert frame.output is not None and frame.output.name == "sky_1_23.fits"
+    with open_repo(tmp_path / "out") as repo:
+        (ref,) = repo.butler.query_datasets("post_isr_image")
+        assert repo.file_of(ref) == frame.output
+        assert repo.file_of(repo.find("raw", detector=0, exposure=ref.dataId["exposure"])).name == "sky#1%23.fits"
+
+
 def test_what_changed_is_made_again(tmp_path: Path) -> None:
     night = Night(tmp_path / "raw").all()
     run(night)

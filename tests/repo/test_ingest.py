@@ -194,6 +194,54 @@ def test_a_file_with_several_detectors(make: Make, night: Path, tmp_path: Path) 
     assert ingest(repo, [path]).known == {path: ids}
 
 
+NAMES = ("a#1.fits", "b%23 1.fits", "c%.fits")
+
+
+@pytest.mark.parametrize("transfer", ["direct", "link", "copy"])
+def test_names_that_a_uri_would_misread(make: Make, night: Path, tmp_path: Path, transfer: str) -> None:
+    folder = tmp_path / "night #2"
+    folder.mkdir()
+    for name, source in zip(NAMES, ("bias", "sky_g", "sky_r"), strict=True):
+        shutil.copy(raw_file(night, source), folder / name)
+    repo = make()
+    done = ingest(repo, [folder], transfer=transfer)
+    assert (len(done.entered), done.failed) == (3, {})
+    assert repo.raw(exposure(repo, band="r"), 0).observation.obs_id == "made_0006"
+    assert repo.raw(exposure(repo, band="g"), 0).observation.obs_id == "made_0005"
+    if transfer == "direct":
+        assert of(repo, exposure(repo, band="g")) == folder / "b%23 1.fits"
+    assert len(ingest(repo, [folder], transfer=transfer).known) == 3
+
+
+def test_a_relative_path_that_cannot_be_kept(night: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "night #2"
+    folder.mkdir()
+    for name, source in zip(NAMES, ("bias", "sky_g", "sky_r"), strict=True):
+        shutil.copy(raw_file(night, source), folder / name)
+    with create(folder / FOLDER_REPO, files=folder) as repo:
+        done = ingest(repo, [folder])
+        assert {p.name for p in done.failed} == set(NAMES[:2])
+        assert {e.code for e in done.failed.values()} == {"FW615"}
+        assert of(repo, exposure(repo, band="r")) == folder / NAMES[2]
+        assert ingest(repo, [folder], transfer="copy").ok
+        assert repo.raw(exposure(repo, band="g"), 0).observation.obs_id == "made_0005"
+
+
+def test_a_filter_with_a_hash(filled: Repository, night: Path, tmp_path: Path) -> None:
+    """Of the EFOSC camera: 'g#782'."""
+    path = tmp_path / "hash.fits"
+    shutil.copy(raw_file(night, "flat_g"), path)
+    with fits.open(path, mode="update") as hdus:
+        hdus[0].header["FILTER"] = "g#782"
+        hdus[0].header["OBSID"] = "made_0099"
+    assert ingest(filled, [path]).ok
+    ref = enter(filled, path, Flat, 0.5)
+    assert ref.dataId["physical_filter"] == "g#782"
+    assert filled.file_of(ref).name == "flat_simulated_gHASH782_0.fits"
+    number = exposure(filled, "flat", "g#782")
+    assert filled.get("flat", detector=0, exposure=number).image.array.mean() == 0.5
+
+
 @pytest.mark.parametrize("name", ["2024.11.08", "my night"])
 def test_a_folder_in_place_moves(night: Path, tmp_path: Path, name: str) -> None:
     folder = tmp_path / name

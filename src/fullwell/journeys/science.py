@@ -231,6 +231,7 @@ def _outputs(paths: Iterable[Path], out: Path) -> list[Path]:
     for path in paths:
         stem = re.sub(r"\.(fits?|fts|fz|gz|png|tiff?)$", "", path.name, flags=re.I)
         stem = re.sub(r"\.(fits?|fts)$", "", stem, flags=re.I)
+        stem = re.sub(r"[#%]", "_", stem)  # which the index of the output folder cannot keep
         n = seen[stem] = seen.get(stem, 0) + 1
         made.append(out / (f"{stem}.fits" if n == 1 else f"{stem}_{n}.fits"))
     return made

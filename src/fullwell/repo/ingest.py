@@ -7,6 +7,7 @@ rest is entered all the same.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from fullwell.base.errors import FileError, FullwellError, UsageError
 from fullwell.base.progress import progress
 from fullwell.repo.dimensions import Identity, Records, check_same, identity
-from fullwell.repo.layout import raw_run
+from fullwell.repo.layout import file_uri, raw_run
 from fullwell.repo.raws import observations
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def enter_raws(
     from fullwell.repo.repository import speaking
 
     for left in (2, 1, 0):
-        fresh, failed, known = _sorted_out(repo, seen, fail_fast)
+        fresh, failed, known = _sorted_out(repo, seen, transfer, fail_fast)
         try:
             with speaking(str(repo.path)):
                 if fresh and not dry_run:
@@ -193,7 +194,7 @@ Seen = dict[Path, list[Identity]]
 
 
 def _sorted_out(
-    repo: Repository, seen: Mapping[Path, list[Identity]], fail_fast: bool
+    repo: Repository, seen: Mapping[Path, list[Identity]], transfer: str, fail_fast: bool
 ) -> tuple[Seen, dict[Path, FullwellError], Seen]:
     """The files that are new, those that clash with others, and those that the repository knows."""
     have = _have(repo, sorted({i.instrument for ids in seen.values() for i in ids}))
@@ -204,6 +205,8 @@ def _sorted_out(
     for path, ids in seen.items():
         try:
             state = _state(path, ids, have, taken)
+            if state == "new" and transfer == "direct":
+                _check_name(repo, path)
         except FullwellError as error:
             if fail_fast:
                 raise
@@ -215,6 +218,17 @@ def _sorted_out(
             fresh[path] = ids
             taken.update({_key(i): path for i in ids})
     return fresh, failed, known
+
+
+def _check_name(repo: Repository, path: Path) -> None:
+    """A file below the root is kept by a relative path, in which the library cannot keep every name."""
+    if path.is_relative_to(repo.root) and re.search("#|%[0-9A-Fa-f]{2}", str(path.relative_to(repo.root))):
+        raise UsageError(
+            "the index cannot keep a name with '#' or '%' of a file below its own folder",
+            where=str(path),
+            remedy="rename it, or enter it with --transfer copy",
+            code="FW615",
+        )
 
 
 def _insert(repo: Repository, fresh: Seen, transfer: str) -> None:
@@ -231,7 +245,9 @@ def _insert(repo: Repository, fresh: Seen, transfer: str) -> None:
         for name in sorted({i.instrument for ids in fresh.values() for i in ids}):
             repo.prepare(name)
         kind = butler.get_dataset_type("raw")
-        datasets = [FileDataset(str(path), [raw_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()]
+        datasets = [
+            FileDataset(file_uri(path), [raw_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()
+        ]
         butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=False)
 
 

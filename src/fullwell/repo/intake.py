@@ -12,7 +12,7 @@ from fullwell.base.errors import UsageError
 from fullwell.repo.calibs import Entry, new_run
 from fullwell.repo.dimensions import Records, butler_name
 from fullwell.repo.ingest import TRANSFERS
-from fullwell.repo.layout import DATASETS, PRODUCT_CLASSES, gen_run, safe
+from fullwell.repo.layout import DATASETS, PRODUCT_CLASSES, file_uri, gen_run, safe
 from fullwell.repo.repository import speaking
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def enter_products(
             ref = DatasetRef(kind, data_id, run=one.run, id=one.id)
             refs.append((butler.get_dataset(one.id) or ref) if one.id in there else ref)
             if one.id not in there:
-                fresh.append(FileDataset(os.path.abspath(one.path), [ref]))
+                fresh.append(FileDataset(file_uri(one.path), [ref]))
         if fresh:
             butler.ingest(*fresh, transfer=TRANSFERS[transfer], record_validation_info=True)
     return refs

@@ -6,9 +6,11 @@ this configuration in its ``butler.yaml``, so that the plain ``Butler(path)`` of
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 __all__ = [
@@ -19,6 +21,7 @@ __all__ = [
     "calib_collection",
     "defaults_collection",
     "file_path",
+    "file_uri",
     "gen_run",
     "raw_run",
     "safe",
@@ -117,6 +120,8 @@ def defaults_collection(instrument: str) -> str:
 def file_path(dataset: str, run: str, data_id: Mapping[str, Any]) -> str:
     """Path of a dataset below the root of the files; a person finds it by looking.
 
+    A ``#``, which the library takes for the end of a path, is written HASH, as the library itself does.
+
     >>> file_path("flat", "Cam/calibgen/a", {"instrument": "Cam", "detector": 3, "physical_filter": "r_01"})
     'Cam/calibgen/a/flat/flat_Cam_r_01_3.fits'
     """
@@ -124,7 +129,13 @@ def file_path(dataset: str, run: str, data_id: Mapping[str, Any]) -> str:
     if dataset == "post_isr_image":
         parts = [str(data_id[k]) for k in ("instrument", "exposure", "detector")]
     folder = dataset if "day_obs" not in data_id else f"{dataset}/{data_id['day_obs']}"
-    return f"{run}/{folder}/{'_'.join([dataset, *map(safe, parts)])}{DATASETS[dataset].suffix}"
+    path = f"{run}/{folder}/{'_'.join([dataset, *map(safe, parts)])}{DATASETS[dataset].suffix}"
+    return path.replace("#", "HASH")
+
+
+def file_uri(path: str | os.PathLike[str]) -> str:
+    """A file as the library takes it whatever its name: in a plain path it takes ``#`` and ``%41`` for a URI's."""
+    return Path(os.path.abspath(path)).as_uri()
 
 
 def _storage_classes() -> dict[str, Any]:
