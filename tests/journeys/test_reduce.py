@@ -374,6 +374,25 @@ def test_a_damaged_repository_is_told_and_can_be_made_anew(tmp_path: Path) -> No
         assert len(list(repo.butler.query_datasets("post_isr_image"))) == 1
 
 
+def test_two_reductions_into_one_folder_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other makes the repository, and then the frames, just before this one would."""
+    from fullwell.journeys.science import Science
+    from fullwell.repo import repository
+
+    really = repository.create
+
+    def late(*args: Any, **more: Any) -> Any:
+        really(*args, **more).close()
+        return really(*args, **more)
+
+    monkeypatch.setattr(repository, "create", late)
+    night = Night(tmp_path / "raw").all()
+    assert [f.state for f in run(night).frames] == ["done"]
+    monkeypatch.setattr(Science, "keep", lambda self: [])
+    (frame,) = run(night).frames
+    assert frame.state == "kept" and math.isfinite(frame.sky)
+
+
 def test_raw_files_of_another_name_are_entered_by_it(tmp_path: Path) -> None:
     night = Night(tmp_path / "raw").all()
     run(night)

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from fullwell.base.errors import FileError
+from fullwell.base.errors import FileError, UsageError
 from fullwell.pipeline.runs import who
 from fullwell.products import Product
 from fullwell.repo.layout import FOLDER_REPO, PRODUCT_CLASSES, defaults_collection, gen_run, safe, user_chain
@@ -76,7 +76,10 @@ class Keeper:
                 ) from error
             if (self.place / "butler.yaml").exists():
                 raise
-            self.repo = create(self.place, files=self.out)
+            try:
+                self.repo = create(self.place, files=self.out)
+            except UsageError:  # another reduction was quicker
+                self.repo = Repository(self.place, writeable=True)
         self.instruments: list[str] = []
         self.failed: set[Path] = set()
         self.refused: set[str] = set()
