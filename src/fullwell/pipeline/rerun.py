@@ -28,10 +28,8 @@ __all__ = ["VOLATILE", "Part", "Rerun", "compare", "rerun"]
 
 VOLATILE: Mapping[str, str] = {
     "CHECKSUM": "covers the header, which holds the time of making",
-    "DATE": "when the file was written",
     "CALIB_CREATION_DATE": "when the product was made",
     "CALIB_CREATION_TIME": "when the product was made",
-    "CALIB_CREATION_DATETIME": "when the product was made",
 }
 """Keywords that may differ between two makings of a dataset, and why."""
 
