@@ -52,6 +52,18 @@ def test_the_same_job_gives_the_same_wherever_its_inputs_lie(done: Repository, t
     assert [p.name for p in made.parent.iterdir()] == [made.name]
 
 
+def test_a_frame_names_its_calibrations(done: Repository, tmp_path: Path) -> None:
+    """Id, run and date of each; the date is the time of the first frame that the calibration was made of."""
+    job = first(done, "isr")
+    header = io.read_headers(do(job, tmp_path / "a")).primary
+    for one in job.inputs:
+        if one.dataset_type != "raw":
+            kind = one.dataset_type.upper()
+            assert header[f"LSST CALIB UUID {kind}"] == one.id
+            assert header[f"LSST CALIB RUN {kind}"] == job.context["inputs"][one.id]["run"]
+            assert header[f"LSST CALIB DATE {kind}"] == io.read_product(one.path).observation.begin != ""
+
+
 def test_calibrations_are_read_once(done: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jobs = [j.job for j in of_task(plan(done), "isr") if j.job.batch == "3/g"]
     read, reads = io.read_product, []

@@ -150,7 +150,7 @@ class Science:
             raw = desk.read(work.item)
             products = work.made.for_frame(raw, CALIBRATION_KINDS, desk.options.accept)
             done = desk.correct(raw, products, "generic")
-            done = replace(done, metadata={**done.metadata, **cards_of(job), "FWRAW": work.item.name})
+            done = replace(done, metadata={**done.metadata, **cards_of(job, products), "FWRAW": work.item.name})
             io.write_frame(done, work.output, compress=desk.options.compress)
             _measure(done, work.result)
             work.result.output = work.output

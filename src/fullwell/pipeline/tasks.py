@@ -27,14 +27,19 @@ TASKS: Registry[Task] = Registry("task", "fullwell.tasks")
 """Name -> task; an outside package adds its own by an entry point of the group ``fullwell.tasks``."""
 
 
-def cards_of(job: Job, number: int = 0) -> dict[str, Any]:
-    """What the header of an output says: its id, run and data id, its inputs, recipe, settings and version."""
+def cards_of(job: Job, products: Mapping[str, Product] | None = None) -> dict[str, Any]:
+    """What the header of the output says: its id, run and data id, its inputs, recipe, settings and version.
+
+    `products` : role -> calibration; their date is the time of the first frame that they were made of.
+    """
     from fullwell.repo.provenance import cards
 
-    out, told = job.outputs[number], job.context.get("inputs", {})
+    out, told = job.outputs[0], job.context.get("inputs", {})
+    dates = {role: {"date": p.observation.begin} for role, p in (products or {}).items() if p.observation.begin}
     inputs = [
-        {"role": i.role, "id": i.id, "dataset_type": i.dataset_type, **told.get(i.id, {})} for i in job.inputs
-    ]  # fmt: skip
+        {"role": i.role, "id": i.id, "dataset_type": i.dataset_type, **told.get(i.id, {}), **dates.get(i.role, {})}
+        for i in job.inputs
+    ]
     return cards(
         dataset_id=out.id,
         run=str(job.context.get("run", "")),
@@ -146,7 +151,7 @@ def isr_frame(job: Job, cache: Cache) -> None:
         "settings": _settings(job, recipe),
         "off": _off(job, recipe),
         "workers": workers,
-        "metadata": cards_of(job),
+        "metadata": cards_of(job, products),
     }
     try:
         isr_file(source, output, products, digests=digests, **call)
