@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,30 @@ def test_a_step_that_needs_the_detector_goes_through_memory(night: tuple[Path, d
     assert not done.mapped and done.reason == "step 'interpolation' needs the whole detector"
     frame = isr(io.read(path), products)
     assert np.array_equal(io.read(tmp_path / "c.fits").image.array, frame.image.array, equal_nan=True)
+
+
+@pytest.mark.parametrize("name", ["raw.fits.gz", "raw.fits.fz", "scaled.fits"])
+def test_files_that_cannot_be_mapped(night: tuple[Path, dict], tmp_path: Path, name: str) -> None:
+    """Archives hand out gzipped and tile-compressed frames."""
+    path, products = night
+    other = tmp_path / name
+    if name.endswith(".gz"):
+        other.write_bytes(gzip.compress(path.read_bytes(), compresslevel=1))
+    else:
+        with fits.open(path) as hdus:
+            out = [fits.PrimaryHDU(header=hdus[0].header)] if hdus[0].data is None else []
+            for hdu in hdus[len(out) :]:
+                if name == "scaled.fits":
+                    hdu.data = (hdu.data // 2 * 2).astype(np.float32)
+                    hdu.scale("int16", bscale=2.0, bzero=65536.0)
+                    out.append(hdu)
+                else:
+                    out.append(fits.CompImageHDU(hdu.data, hdu.header, name=hdu.name, compression_type="RICE_1"))
+            fits.HDUList(out if isinstance(out[0], fits.PrimaryHDU) else [fits.PrimaryHDU(), *out]).writeto(other)
+    done = isr_file(other, tmp_path / "e.fits", products, off=("interpolation",))
+    assert not done.mapped and done.reason
+    frame = isr(io.read(other), products, off=("interpolation",))
+    assert np.array_equal(io.read(tmp_path / "e.fits").image.array, frame.image.array, equal_nan=True)
 
 
 def test_nothing_is_left_where_the_run_fails(night: tuple[Path, dict], tmp_path: Path) -> None:

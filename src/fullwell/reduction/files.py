@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from fullwell.base.errors import FileError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Detector
 from fullwell.conductor import Digests, Workers
@@ -96,10 +97,21 @@ def _not_mapped(source: Path) -> str:
     from fullwell.io.hot import NotPlain, index
 
     try:
-        index(source)
+        for hdu in index(source):
+            if hdu.image or hdu.compressed:
+                hdu.code(str(source))
     except NotPlain as err:
         return err.problem
+    except FileError:
+        if not source.is_file() or _begins(source) == b"SIMPLE  =":
+            raise
+        return "the file is compressed, or of another format"
     return ""
+
+
+def _begins(source: Path) -> bytes:
+    with source.open("rb") as file:
+        return file.read(9)
 
 
 def _not_rows(job: Job) -> str:
