@@ -40,6 +40,7 @@ class OperationalError(Exception):
         OperationalError("server closed the connection"),
         wrapped(FileError("cannot be read"), system(errno.EIO)),
         wrapped(WorkerError("the index is away"), OperationalError("x")),
+        wrapped(FileError("the database does not answer"), OperationalError("x")),
     ],
     ids=repr,
 )
@@ -69,6 +70,12 @@ def test_stays(err: Exception) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
 def test_concerns_all(number: int) -> None:
     for err in (system(number), wrapped(FileError("cannot write"), system(number))):
+        assert halts(err) and not passes(err)
+
+
+def test_a_database_whose_disk_is_full_concerns_all() -> None:
+    full = OperationalError("(sqlite3.OperationalError) database or disk is full")
+    for err in (full, wrapped(FileError("the database cannot be written"), full)):
         assert halts(err) and not passes(err)
 
 

@@ -107,9 +107,8 @@ def executor(door: Door, kind: str, scheduler: str) -> Iterator[Executor]:
     from fullwell.pipeline.executors import open_executor
 
     chosen = kind or ("dask" if scheduler else "processes" if door.jobs > 1 else "inline")
-    found = open_executor(
-        chosen, workers=door.jobs if chosen != "inline" else None, scheduler=scheduler, note=door.note
-    )
+    own = chosen == "inline" or (scheduler and door.jobs == 1)
+    found = open_executor(chosen, workers=None if own else door.jobs, scheduler=scheduler, note=door.note)
     try:
         yield found
     finally:

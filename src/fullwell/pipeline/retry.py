@@ -81,19 +81,28 @@ def passes(err: BaseException) -> bool:
     if system is not None:
         return system.errno not in _STAYS
     if isinstance(err, FullwellError):
-        return err.__cause__ is not None and not isinstance(err, OSError) and _busy(err.__cause__)
+        return err.__cause__ is not None and _busy(err.__cause__)
     return isinstance(err, OSError) or _busy(err)
 
 
 def _busy(err: BaseException) -> bool:
     """Whether memory was short or a database out of reach."""
-    return isinstance(err, MemoryError) or any(kind.__name__ in _DATABASE for kind in type(err).__mro__)
+    return isinstance(err, MemoryError) or (_database(err) and not _full(err))
+
+
+def _database(err: BaseException) -> bool:
+    return any(kind.__name__ in _DATABASE for kind in type(err).__mro__)
+
+
+def _full(err: BaseException) -> bool:
+    """Whether a database says that its disk is full."""
+    return any(_database(link) and "disk is full" in str(link) for link in _chain(err))
 
 
 def halts(err: BaseException) -> bool:
     """Whether every other job would fail of the same: the disk or the quota is full, or it cannot be written."""
     system = _system(err)
-    return system is not None and system.errno in _FULL
+    return _full(err) or (system is not None and system.errno in _FULL)
 
 
 @cache
