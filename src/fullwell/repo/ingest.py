@@ -248,7 +248,7 @@ def _insert(repo: Repository, fresh: Seen, transfer: str) -> None:
         datasets = [
             FileDataset(file_uri(path), [raw_ref(butler, kind, one) for one in ids]) for path, ids in fresh.items()
         ]
-        butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=False)
+        butler.ingest(*datasets, transfer=TRANSFERS[transfer], record_validation_info=True)
 
 
 def raw_ref(butler: Any, kind: Any, one: Identity) -> Any:
