@@ -29,7 +29,6 @@ API = {
     "fullwell.report": "Reports",
     "fullwell.repo": "Repository",
     "fullwell.pipeline.plan": "Planning runs",
-    "fullwell.pipeline.recipes": "Recipes of tasks",
     "fullwell.pipeline.runs": "Runs",
     "fullwell.pipeline.executors": "Executors",
     "fullwell.pipeline.jobs": "Jobs",
