@@ -18,6 +18,7 @@ from fullwell.products import Flat
 from fullwell.repo.ingest import ingest
 from fullwell.repo.layout import FOLDER_REPO
 from fullwell.repo.repository import Repository, create, open_repo
+from fullwell.repo.transport import export, import_
 
 
 def of(repo: Repository, number: int) -> Path:
@@ -267,6 +268,24 @@ print(b.get("raw", instrument="{CAMERA}", detector=0, exposure=int(sys.argv[2]))
 """
     assert fresh(code, moved / FOLDER_REPO, number).stdout.strip() == "made_0005"
     assert ingest(open_repo(moved, writeable=True), [moved]).known.keys() == {moved / n for n in before}
+
+
+def test_a_second_instrument(filled: Repository, night: Path, tmp_path: Path) -> None:
+    """It comes into a repository that has one already, opened anew; by its files, then by an export of another."""
+    filled.close()
+    other = Nines(tmp_path / "raw", detectors=(3,))
+    other.add("science", 2)
+    with open_repo(filled.path, writeable=True) as repo:
+        assert ingest(repo, [other.folder]).ok
+        assert repo.instruments() == ["ninecam", CAMERA]
+        number = exposure(repo, band="g")
+        assert repo.get("raw", instrument=CAMERA, exposure=number, detector=0).observation.obs_id == "made_0005"
+        export(repo, tmp_path / "take", collections=["ninecam/raw/all"])
+    with create(tmp_path / "third") as repo:
+        assert ingest(repo, [night]).ok
+    with open_repo(tmp_path / "third", writeable=True) as repo:
+        assert import_(repo, tmp_path / "take").entered == {"raw": 2}
+        assert repo.instruments() == ["ninecam", CAMERA]
 
 
 def test_an_exposure_has_one_filter(make: Make, tmp_path: Path) -> None:

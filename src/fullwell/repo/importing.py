@@ -84,7 +84,7 @@ def import_(repo: Repository, folder: str | os.PathLike[str], transfer: str = "c
         have, chains = set(butler.collections.query("*")), dict(backend.chains)
         backend.chains = {}
         backend.register()
-        with butler.transaction():
+        with repo.without_defaults(), butler.transaction():
             backend.load(butler._datastore, directory=str(place), transfer=TRANSFERS[transfer])
         _merge_chains(repo, chains)
         for name in sorted({str(ref.dataId["instrument"]) for ref in refs.values() if "instrument" in ref.dataId}):

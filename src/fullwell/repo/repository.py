@@ -340,7 +340,18 @@ class Repository:
         chains = [defaults_collection(n) for n in names if defaults_collection(n) in have]
         with speaking(str(self.path)):
             only = {"instrument": names[0]} if len(names) == 1 else {}
-            self.butler.registry.defaults = RegistryDefaults(collections=chains, **only)  # type: ignore[arg-type]
+            self.butler.registry.defaults = RegistryDefaults(chains, infer=False, **only)  # type: ignore[arg-type]
+
+    @contextlib.contextmanager
+    def without_defaults(self) -> Iterator[None]:
+        """No instrument is the default meanwhile: where one is, the library finds no records of another."""
+        from lsst.daf.butler.registry import RegistryDefaults
+
+        self.butler.registry.defaults = RegistryDefaults()
+        try:
+            yield
+        finally:
+            self._set_defaults()
 
     @property
     def root(self) -> Path:
@@ -357,7 +368,8 @@ class Repository:
     def instruments(self) -> list[str]:
         """Names of the instruments that are entered."""
         with speaking(str(self.path)), self.butler.query() as query:
-            return sorted(record.name for record in query.dimension_records("instrument"))
+            every = query.where("instrument != ''")  # without a condition, the default alone is found
+            return sorted(record.name for record in every.dimension_records("instrument"))
 
     def register_types(self) -> None:
         """Enter the dataset types of our layout; those that are there stay."""
