@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -183,6 +186,18 @@ def test_a_run_of_another_version_is_not_resumed(fresh: Repository, monkeypatch:
     monkeypatch.setattr("fullwell.__version__", "99")
     with pytest.raises(UsageError, match=r"planned by fullwell [\d.]+, this is 99"):
         runs.resume(fresh, open_executor("inline"))
+
+
+def test_what_a_killed_writer_left_is_swept_away(fresh: Repository) -> None:
+    """Also in a folder in which nothing remains to be done."""
+    assert carry(fresh, plan(fresh, "calibs")).ok
+    target = next(fresh.root.rglob("bias_ninecam_3.fits"))
+    code = "import sys\nfrom fullwell.io import atomic_path\nwith atomic_path(sys.argv[1]) as t: t.write_text('x')"
+    call = [sys.executable, "-c", code, str(target)]
+    subprocess.run(call, env={**os.environ, "FULLWELL_FAULT": "after-write:kill:1"})
+    assert len(list(target.parent.iterdir())) == 3
+    assert runs.resume(fresh, open_executor("inline")).total == 0
+    assert sorted(p.name for p in target.parent.iterdir()) == ["bias_ninecam_3.fits", "bias_ninecam_4.fits"]
 
 
 def test_nothing_to_resume(fresh: Repository) -> None:

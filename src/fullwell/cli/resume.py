@@ -33,7 +33,7 @@ def resume(
         todo, finished = remaining(load(runs.run_folder(opened, stamp)))
         door.say(f"run {stamp}: {len(finished)} jobs are done, {len(todo)} remain")
         door.give(run=stamp, finished=len(finished), remaining=len(todo))
-        if door.dry_run or not todo:
+        if door.dry_run:
             return
         with line.executor(door, executor, scheduler) as where_to:
             summary = runs.resume(
