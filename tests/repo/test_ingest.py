@@ -11,8 +11,10 @@ import pytest
 from astropy.io import fits
 from carry import plan
 from nines import Nines
-from repos import CAMERA, Make, enter, exposure, fresh, raw_file
+from repos import CAMERA, Make, enter, exposure, fresh, product_of, raw_file
 
+import fullwell as fw
+from fullwell import io
 from fullwell.base.errors import FileError, FullwellError, UsageError
 from fullwell.products import Flat
 from fullwell.repo.ingest import ingest
@@ -136,6 +138,31 @@ def test_fail_fast_enters_nothing(make: Make, night: Path, tmp_path: Path) -> No
     with pytest.raises(FullwellError):
         ingest(repo, [folder], fail_fast=True)
     assert repo.instruments() == []
+
+
+def test_results_are_no_raw_frames(make: Make, night: Path, tmp_path: Path) -> None:
+    """Such as stand in a folder made a repository in place after a run."""
+    folder = tmp_path / "mixed"
+    shutil.copytree(night, folder)
+    (folder / "out").mkdir()
+    io.write_product(product_of(raw_file(night, "bias"), Flat, 1.0), folder / "out" / "flat.fits")
+    io.write_frame(fw.isr(io.read(raw_file(night, "sky_g"))), folder / "out" / "sky.fits")
+    repo = make()
+    done = ingest(repo, [folder])
+    assert (len(done.entered), done.failed) == (6, {})
+    assert done.notes == [
+        f"2 files are processed frames or calibrations, and were left out (the first: {folder / 'out' / 'flat.fits'})"
+    ]
+    for name in ("flat.fits", "sky.fits"):
+        ((path, error),) = ingest(repo, [folder / "out" / name]).failed.items()
+        assert path.name == name and error.code == "FW616" and "this is no raw frame" in error.problem
+
+
+def test_a_folder_without_frames(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FileError, match="there are no raw files there") as error:
+        ingest(make(), [tmp_path / "empty"])
+    assert ".fits.gz" in str(error.value.remedy)
 
 
 def test_names_that_are_not_there(make: Make, tmp_path: Path) -> None:

@@ -32,6 +32,9 @@ together), by a symbolic link, copied, moved."""
 
 SUFFIXES = (".fits", ".fit", ".fts", ".fits.gz", ".fit.gz", ".fts.gz", ".fits.fz", ".png", ".tif", ".tiff")
 
+PROCESSED = "FW616"
+"""Code of the error of a file that is no raw frame; in a folder such files are passed over."""
+
 
 @dataclass
 class Ingested:
@@ -69,9 +72,10 @@ def frames_below(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
     Raises
     ------
     FileError
-        a place does not exist.
+        a place does not exist, or there are no such files.
     """
     out: list[Path] = []
+    places = list(places)
     for place in map(Path, places):
         if place.is_dir():
             found = (p for p in place.rglob("*") if p.name.lower().endswith(SUFFIXES))
@@ -80,6 +84,12 @@ def frames_below(places: Iterable[str | os.PathLike[str]]) -> list[Path]:
             out.append(place)
         else:
             raise FileError("there is no such file or folder", where=str(place), remedy="check the name")
+    if not out:
+        raise FileError(
+            "there are no raw files there",
+            where=", ".join(map(str, places)),
+            remedy=f"their names end in {', '.join(SUFFIXES)}",
+        )
     return list(dict.fromkeys(out))
 
 
@@ -96,6 +106,13 @@ def look(path: Path, instrument: Instrument | None = None, options: CameraOption
     headers = io.read_headers(path)
     if not headers.images:
         raise FileError("the file holds no image", where=str(path), remedy="leave it out", code="FW103")
+    if any(hdu.name == "VARIANCE" for hdu in headers) or "FWSCHEMA" in headers.primary:
+        raise FileError(
+            "this is no raw frame: it is processed already, or a calibration",
+            where=str(path),
+            remedy="leave it out; a calibration is entered with fullwell repo certify",
+            code=PROCESSED,
+        )
     camera = instrument or instruments.identify(headers)
     return [identity(one) for one in observations(headers, camera)]
 
@@ -130,6 +147,7 @@ def ingest(
     paths = [Path(os.path.abspath(p)) for p in frames_below(places)]
     result = Ingested()
     seen: dict[Path, list[Identity]] = {}
+    named, processed = {Path(os.path.abspath(p)) for p in places}, []
 
     def work(path: Path) -> list[Identity] | FullwellError:
         try:
@@ -139,13 +157,20 @@ def ingest(
 
     with ThreadPoolExecutor(max(jobs, 1)) as pool:
         for path, found in zip(paths, progress(pool.map(work, paths), "headers", len(paths)), strict=True):
-            if isinstance(found, FullwellError):
+            if isinstance(found, FullwellError) and found.code == PROCESSED and path not in named:
+                processed.append(path)
+            elif isinstance(found, FullwellError):
                 if fail_fast:
                     raise found
                 result.failed[path] = found
             else:
                 seen[path] = found
     enter_raws(repo, seen, transfer, result, fail_fast, dry_run)
+    if processed:
+        result.notes.append(
+            f"{len(processed)} files are processed frames or calibrations, and were left out (the first: "
+            f"{processed[0]})"
+        )
     undated = [p for p, ids in result.entered.items() if not all(i.dated for i in ids)]
     if undated:
         result.notes.append(
