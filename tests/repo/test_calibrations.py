@@ -92,6 +92,21 @@ def test_decertify_splits_a_span(calibrated: Repository) -> None:
     assert calibrated.butler.get_dataset(ref.id) is not None
 
 
+def test_keys_that_are_wanting_or_unknown(calibrated: Repository) -> None:
+    number = exposure(calibrated, band="g")
+    with pytest.raises(UsageError) as error:
+        calibrated.find("raw", exposure=number)
+    assert error.value.problem == f"exposure={number} does not say which raw: detector is missing"
+    assert error.value.remedy == "add detector=…"
+    with pytest.raises(UsageError) as error:
+        calibrated.find("flat", exposur=number, detector=0)
+    assert "'exposur'" in str(error.value.problem)
+    assert error.value.remedy == "keys of a flat: band, instrument, detector, physical_filter, exposure"
+    with pytest.raises(MissingProduct) as miss:
+        calibrated.find("flat", detector=0, physical_filter="g")
+    assert str(miss.value.remedy).startswith("a calibration is found by the time of an exposure: add exposure=…; near")
+
+
 def test_a_miss_names_the_nearest(calibrated: Repository, night: Path) -> None:
     decertify(calibrated, "flat", CAMERA, data_ids=[{"detector": 0, "physical_filter": "g"}])
     number = exposure(calibrated, band="g")

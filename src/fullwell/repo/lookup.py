@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ __all__ = ["files_of", "find", "nearest", "read"]
 def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data_id: Mapping[str, Any]) -> DatasetRef:
     """See `Repository.find`."""
     from lsst.daf.butler import DataIdValueError, MissingDatasetTypeError, NoDefaultCollectionError
+    from lsst.daf.butler._exceptions import ButlerUserError
     from lsst.daf.butler.registry import DataIdError
 
     from fullwell.repo.repository import plain_text
@@ -44,17 +46,29 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
             code="FW303",
         ) from error
     except (DataIdValueError, DataIdError) as error:
+        lacking = re.search(r"for required dimension '(\w+)'", str(error))
         raise UsageError(
-            f"the repository does not know {shown}: {plain_text(error)}",
+            f"{shown or 'nothing'} does not say which {name}: {lacking[1]} is missing"
+            if lacking
+            else f"the repository does not know {shown}: {plain_text(error)}",
             where=str(repo.path),
-            remedy="fullwell repo ls lists exposures, detectors and filters",
+            remedy=f"add {lacking[1]}=…" if lacking else "fullwell repo ls lists exposures, detectors and filters",
+        ) from error
+    except ButlerUserError as error:
+        kind = repo.butler.get_dataset_type(name)
+        raise UsageError(
+            f"{shown} cannot be looked up: {plain_text(error)}",
+            where=str(repo.path),
+            remedy=f"keys of a {name}: {', '.join([*kind.dimensions.names, *['exposure'] * kind.isCalibration()])}",
         ) from error
     if ref is None:
         near = nearest(repo, name, wanted, collections)
+        if repo.butler.get_dataset_type(name).isCalibration() and not {"exposure", "visit", "seq_num"} & set(data_id):
+            near = ["a calibration is found by the time of an exposure: add exposure=…", *near]
         raise MissingProduct(
             f"there is no {name} for {shown}",
             where=str(repo.path),
-            remedy=f"nearest: {'; '.join(near)}" if near else f"the repository holds no {name} at all",
+            remedy="; ".join(near) if near else f"the repository holds no {name} at all",
             code="FW303",
         )
     return ref
@@ -131,7 +145,9 @@ def nearest(
         off = differs(ref)
         reason = f"differs in {', '.join(off)}" if off else "valid at other times"
         spans = _validity(repo, ref, where) if kind.isCalibration() and not off else []
-        out.append(f"{name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})")
+        out.append(
+            f"{'' if out else 'nearest: '}{name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})"
+        )
     return out
 
 
