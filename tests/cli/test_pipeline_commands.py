@@ -60,6 +60,23 @@ def test_plan_of_what_is_missing_ends_with_1(repo: Path, run: Run) -> None:
     assert told.code == 1 and "missing: isr detector=3" in told.out and "and 1 more: no bias" in told.out
 
 
+def test_plan_says_which_frames_go_without(calibrated: Path, run: Run) -> None:
+    """A frame that no flat is valid for comes out all the same, and must not pass for one that was flattened."""
+    assert "without" not in run("plan", "isr", "--repo", calibrated).out
+    assert run("repo", "decertify", "flat", "--repo", calibrated).code == 0
+    with open_repo(calibrated) as opened:
+        first = min(r.id for r in opened.butler.query_dimension_records("exposure") if r.observation_type == "science")
+    told = run("run", "isr", "--repo", calibrated)
+    assert told.code == 0 and f"without flat: 2 of 2 frames, the first detector=3, exposure={first}\n" in told.out
+
+
+def test_the_way_on_can_be_pasted(calibrated: Path, run: Run) -> None:
+    moved = calibrated.rename(calibrated.with_name("my repo"))
+    for bad in calibrated.parent.glob("raws/science_*"):
+        bad.write_bytes(bad.read_bytes()[:4000])
+    assert f"--repo '{moved}'" in run("run", "isr", "--repo", moved).err
+
+
 def test_dry_run_writes_nothing(repo: Path, run: Run) -> None:
     before = everything(repo)
     told = run("run", "all", "--repo", repo, "--dry-run", "--json")

@@ -36,5 +36,6 @@ def demo(
             door.failures.append({"name": check["name"], "code": "check", "error": f"pull {check['pull']:+.2f}"})
     if not result.ok and not door.failures:
         door.failures.append({"name": "reduction", "code": "frame", "error": "not every frame was reduced"})
-    door.say(f"\n{len(rows)} checks, {data['seconds']:.1f} s, report: {data['report']}")
+    door.say(f"\nrepository: {data['repo']}")
+    door.say(f"{len(rows)} checks, {data['seconds']:.1f} s, report: {data['report']}")
     door.give(**data)

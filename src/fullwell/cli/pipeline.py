@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,7 +80,21 @@ def show(door: Door, plan: Plan, verbose: bool = False) -> None:
         first = ", ".join(f"{k}={v}" for k, v in ids[0].items() if k != "instrument")
         more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
         door.say(f"{state}: {task} {first}{more}: {reason}")
+    for line in _without(plan):
+        door.say(line)
     door.give(plan=plan.to_dict())
+
+
+def _without(plan: Plan) -> list[str]:
+    """Which frames are corrected without a calibration that most cameras need."""
+    frames = [j.job for j in plan.jobs if j.job.outputs[0].dataset_type == "post_isr_image" and j.state != "missing"]
+    out = []
+    for kind in ("gain", "bias", "dark", "flat", "defects"):
+        lacking = [job for job in frames if kind not in {one.dataset_type for one in job.inputs}]
+        if lacking:
+            first = ", ".join(f"{k}={v}" for k, v in lacking[0].outputs[0].data_id.items() if k != "instrument")
+            out.append(f"without {kind}: {len(lacking)} of {len(frames)} frames, the first {first}")
+    return out
 
 
 def outcome(door: Door, repo: Repository, summary: Summary, stamp: str) -> None:
@@ -95,7 +110,7 @@ def outcome(door: Door, repo: Repository, summary: Summary, stamp: str) -> None:
     if summary.stopped:
         door.note(f"the run stopped: {summary.stopped}")
     if summary.exit_code:
-        door.note(f"go on with: fullwell resume {stamp} --repo {repo.path}")
+        door.note(f"go on with: fullwell resume {stamp} --repo {shlex.quote(str(repo.path))}")
     door.give(run=stamp, folder=str(folder), summary=summary.to_dict())
     if summary.exit_code:
         raise typer.Exit(summary.exit_code)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,7 +62,8 @@ def create(
     if not door.dry_run:
         with make(where, db=db, namespace=namespace, files=folder or "") as repo:
             door.say(f"repository {repo.path}, index in {database}, files in {repo.root}")
-            door.say(f"next: fullwell repo ingest {folder or 'FILES'} --repo {place or folder}")
+            files, named = shlex.quote(str(folder)) if folder else "FILES", shlex.quote(str(place or folder))
+            door.say(f"next: fullwell repo ingest {files} --repo {named}")
     else:
         door.say(f"would make the repository {where}, index in {database}")
     door.give(repo=str(where), database=database, namespace=namespace or None, files=str(folder or where))

@@ -145,9 +145,8 @@ def nearest(
         off = differs(ref)
         reason = f"differs in {', '.join(off)}" if off else "valid at other times"
         spans = _validity(repo, ref, where) if kind.isCalibration() and not off else []
-        out.append(
-            f"{'' if out else 'nearest: '}{name} {shown} of run {ref.run} ({reason}{': ' + ', '.join(spans) if spans else ''})"
-        )
+        told = f"{reason}{': ' + ', '.join(spans) if spans else ''}"
+        out.append(f"{'' if out else 'nearest: '}{name} {shown} of run {ref.run} ({told})")
     return out
 
 
