@@ -110,6 +110,7 @@ def test_ls(run: Run, repo: Path) -> None:
         (["ls", "collections", "--where", "a = 1"], "listed without a condition"),
         (["ls", "exposures", "--type", "raw"], "choose among datasets"),
         (["ls", "exposures", "--where", "exposure.foo = 1"], "Unrecognized field 'foo'"),
+        (["ls", "exposures", "--where", "kind = 'bias'"], "write it as: exposure.observation_type = 'science' AND"),
         (["ls", "--instrument", "Other"], "no instrument 'Other'"),
         (["find", "raw", "detector"], "'detector' is no part of a data id"),
         (["find", "raw", "detector=a"], "detector 'a' is no number"),

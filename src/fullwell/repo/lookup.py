@@ -139,7 +139,7 @@ def nearest(
         return float(sum(abs(a - b) for a, b in pairs if isinstance(a, int) and isinstance(b, int)))
 
     refs.sort(key=lambda r: (len(differs(r)), apart(r), str(r.dataId)))
-    out = []
+    out: list[str] = []
     for ref in refs[:3]:
         shown = ", ".join(f"{k}={ref.dataId[k]}" for k in kind.dimensions.required)
         off = differs(ref)

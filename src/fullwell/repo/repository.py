@@ -76,6 +76,11 @@ def damaged(problem: str, where: str) -> FileError:
     )
 
 
+_CONDITION = (
+    "write it as: exposure.observation_type = 'science' AND physical_filter = 'r' AND exposure.day_obs = 20250115"
+)
+
+
 @contextlib.contextmanager
 def speaking(where: str = "") -> Iterator[None]:
     """Errors of the library and the database as ours, without passwords."""
@@ -102,7 +107,8 @@ def speaking(where: str = "") -> Iterator[None]:
             code="FW181",
         ) from error
     except (SQLAlchemyError, ButlerUserError, lib.RegistryError, DbAuthError) as error:
-        raise UsageError(plain_text(error), where=where, code="FW182") from error
+        remedy = _CONDITION if ", condition " in where else None
+        raise UsageError(plain_text(error), where=where, remedy=remedy, code="FW182") from error
     except ImportError as error:
         if "psycopg" not in str(error):
             raise
