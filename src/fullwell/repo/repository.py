@@ -76,9 +76,7 @@ def damaged(problem: str, where: str) -> FileError:
     )
 
 
-_CONDITION = (
-    "write it as: exposure.observation_type = 'science' AND physical_filter = 'r' AND exposure.day_obs = 20250115"
-)
+_CONDITION = "write it as: exposure.observation_type = 'science' AND physical_filter = 'r' AND day_obs = 20250115"
 
 
 @contextlib.contextmanager
