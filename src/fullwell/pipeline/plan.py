@@ -281,8 +281,8 @@ class _Planner:
         return kept
 
     def _inherited(self, after: Sequence[str]) -> str:
-        """A product of products is valid from when the last of them is."""
-        return max((self.days[a] for a in after if self.days.get(a)), default="")
+        """A product of products is valid from when the first of them is: what was made together belongs together."""
+        return min((self.days[a] for a in after if self.days.get(a)), default="")
 
     def _calibrations(
         self, kind: str, detector: int, optics: str, when: Any
