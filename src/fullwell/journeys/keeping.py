@@ -148,18 +148,19 @@ class Keeper:
 
         ident = str(UUID(product.id))
         data_id = self._data_id(product, item)
+        run = gen_run(str(data_id["instrument"]), "reduce")
         names = {str(path): i for path, i in self.raw_ids.items()}
         inputs = [
             {"role": "raw", "id": names[n], "dataset_type": "raw", "run": ""} for n in product.inputs if n in names
         ]
         inputs += [
-            {"role": k, "id": i, "dataset_type": k, "run": gen_run(str(data_id["instrument"]), "reduce")}
+            {"role": k, "id": i, "dataset_type": k, "run": run}
             for i, k in self.dataset_ids.items()
             if i in {str(UUID(n)) for n in product.inputs if _is_id(n)}
         ]
-        told = cards(ident, gen_run(str(data_id["instrument"]), "reduce"), product.kind, data_id, inputs, "reduce")
+        told = cards(ident, run, product.kind, data_id, inputs, "reduce")
         self.dataset_ids[ident] = product.kind
-        return replace(product, id=product.id, metadata={**product.metadata, **told})
+        return replace(product, metadata={**product.metadata, **told})
 
     def _data_id(self, product: Product, item: Item) -> dict[str, Any]:
         seen = self.data_ids[item.path]
