@@ -6,5 +6,20 @@ from fullwell.products.defects import Defects
 from fullwell.products.gain import Gain
 from fullwell.products.images import Bias, Dark, Flat, ImageProduct
 from fullwell.products.linearity import Linearity
+from fullwell.products.ptc import Estimate, Points, Ptc
 
-__all__ = ["PRODUCTS", "Bias", "Crosstalk", "Dark", "Defects", "Flat", "Gain", "ImageProduct", "Linearity", "Product"]
+__all__ = [
+    "PRODUCTS",
+    "Bias",
+    "Crosstalk",
+    "Dark",
+    "Defects",
+    "Estimate",
+    "Flat",
+    "Gain",
+    "ImageProduct",
+    "Linearity",
+    "Points",
+    "Product",
+    "Ptc",
+]
