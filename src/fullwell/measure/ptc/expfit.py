@@ -9,7 +9,7 @@ from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.leastsquares import Solution, inverse
 from fullwell.measure.ptc.models import exponential
-from fullwell.measure.ptc.selection import Selection, fit_exponential
+from fullwell.measure.ptc.outliers import Selection, fit_exponential
 from fullwell.products.ptc import Points
 
 __all__ = ["as_fit", "fit_exp", "noise_of", "scaled"]

@@ -11,7 +11,7 @@ from fullwell.measure.ptc.expfit import fit_exp
 from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.fullcov import fit_full_covariance
-from fullwell.measure.ptc.selection import Selection, select
+from fullwell.measure.ptc.outliers import Selection, select
 from fullwell.measure.ptc.simple import fit_eotest, fit_polynomial, fit_power
 from fullwell.products.ptc import Points
 

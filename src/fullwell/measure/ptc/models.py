@@ -1,6 +1,6 @@
 """Curves of photon transfer and their derivatives.
 
-Exponential (Astier et al. 2019, eq. 16), parameters k = 1/gain [adu/electron], q = 2 a00 gain [1/adu], c = noise [adu2]::
+Exponential (Astier et al. 2019, eq. 16); k = 1/gain [adu/electron], q = 2 a00 gain [1/adu], c = noise2 [adu2]::
 
     V(mu) = k mu E(q mu) + c,        E(X) = (exp(X) - 1) / X
 

@@ -14,7 +14,7 @@ from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.leastsquares import inverse, marquardt
 from fullwell.measure.ptc.models import exponential
-from fullwell.measure.ptc.selection import Selection
+from fullwell.measure.ptc.outliers import Selection
 from fullwell.measure.ptc.weights import candidates, relative_errors
 from fullwell.products.ptc import Points
 
@@ -88,8 +88,8 @@ def fit_polynomial(points: Points, config: FitConfig, chosen: Selection, model: 
     slope = np.zeros(values.size)
     slope[:2] = (noise / (2 * values[0]) if values[0] else np.nan), -noise * gain
     return Fit(
-        model=model, names=tuple(f"c{k}" for k in range(values.size)), values=values, covariance=cov, chi2=chi2, dof=dof,
-        used=use, reasons=chosen.reasons, gain=gain, gain_error=float(np.sqrt(cov[1, 1])) * gain**2, noise=noise,
+        model=model, names=tuple(f"c{k}" for k in range(values.size)), values=values, covariance=cov, chi2=chi2,
+        dof=dof, used=use, reasons=chosen.reasons, gain=gain, gain_error=float(np.sqrt(cov[1, 1])) * gain**2, noise=noise,
         noise_error=float(np.sqrt(slope @ cov @ slope)),
         curve=lambda x: np.asarray(np.asarray(x, np.float64)[..., None] ** np.arange(values.size) @ values),
     )  # fmt: skip
@@ -122,8 +122,8 @@ def _too_few(chosen: Selection, parameters: int) -> str:
 def fit_eotest(points: Points, config: FitConfig) -> Fit:
     """The PTC_GAIN of the EO test stand, as it comes out there.
 
-    Weights 1 / sqrt(variance), first the points below 40 000 adu, then all within 5 sqrt(variance) of the curve, at most
-    10 times; errors from the covariance without scaling.
+    Weights 1 / sqrt(variance), first the points below 40 000 adu, then all within 5 sqrt(variance) of the curve, at
+    most 10 times; errors from the covariance without scaling.
     """
     use, reasons = candidates(points, config)
     mean, variance = points.mean[use], points.variance[use]

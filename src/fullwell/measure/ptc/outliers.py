@@ -1,0 +1,169 @@
+"""Which points lie on the curve: rounds of the exponential fit and rejection, and where the curve ends.
+
+A point is an outlier where it is further than `cut` sigma from the fitted curve, sigma being its own error and, for
+what the model leaves out, `floor` of the variance. (Older codes take sqrt(variance), which is 350 true errors at
+100 adu2 and a million pixels, and depends on the gain.) The curve ends where rejected points begin to outnumber kept
+ones: the number of kept less rejected points up to a mean has its maximum there. So one point that falls on the curve
+above its end does not move it, nor does a dip below.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fullwell.measure.ptc.fitconfig import FitConfig
+from fullwell.measure.ptc.leastsquares import Solution, marquardt
+from fullwell.measure.ptc.models import exponential
+from fullwell.measure.ptc.weights import candidates, relative_errors, spread
+from fullwell.products.ptc import Points
+
+__all__ = ["Selection", "fit_exponential", "select"]
+
+F8 = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+ROBUST_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Selection:
+    """`kept` (n,) and n `reasons`, the `solution` of the last round, what is `known` of relative errors, `failure`."""
+
+    kept: Mask
+    reasons: tuple[str, ...]
+    values: F8
+    known: F8 | None
+    failure: str = ""
+
+
+def fit_exponential(
+    mean: F8, variance: F8, relative: F8 | None, start: F8, *, weights: str = "model", loss: str = "linear"
+) -> tuple[Solution, F8, F8]:
+    """The exponential curve through points: solution, errors (n,) [adu2] taken, and robust weights (n,).
+
+    Parameters
+    ----------
+    relative : (n,) errors as parts of the variance; None: all equal. They multiply the fitted variance (`weights`
+        "model", iterated), the "measured" one, or are left out ("none").
+    loss : "soft_l1" weighs a point at z sigma by 1 / sqrt(1 + z^2).
+    """
+    part = np.ones_like(mean) if relative is None else relative
+    values, robust = start, np.ones_like(mean)
+    sigma = np.ones_like(mean) if weights == "none" else part * variance
+    solution = None
+    for _ in range(ROBUST_ROUNDS):
+        errors = sigma / np.sqrt(robust)
+
+        def residuals(p: F8, errors: F8 = errors) -> tuple[F8, F8]:
+            model, jac = exponential(p, mean)
+            return (variance - model) / errors, jac / errors[:, None]
+
+        before, solution = values, marquardt(residuals, values)
+        values = solution.values
+        model = exponential(values, mean)[0]
+        if weights == "model":
+            sigma = part * np.where(model > 0, model, variance)
+        if loss == "soft_l1":
+            robust = 1 / np.sqrt(1 + ((variance - model) / sigma) ** 2)
+        if (weights != "model" and loss == "linear") or np.allclose(values, before, rtol=1e-8, atol=0):
+            break
+    assert solution is not None
+    return solution, sigma, robust
+
+
+def first_values(mean: F8, variance: F8) -> F8:
+    """(k, q, c) to start from: a straight line through the points, a little brighter-fatter."""
+    k = float(np.median(variance / np.maximum(mean, 1e-30)))
+    if mean.size > 2 and np.ptp(mean) > 0:
+        slope = np.polyfit(mean, variance, 1, w=1 / variance)[0]
+        k = float(slope) if slope > 0 else k
+    return np.array([k, -2e-6 / k, 0.0])
+
+
+def _judge(points: Points, use: Mask, values: F8, known: F8 | None, config: FitConfig) -> F8:
+    """(n,) distance of each point from the curve [sigma]; NaN for points that cannot take part."""
+    mean, variance = points.mean[use], points.variance[use]
+    model = exponential(values, mean)[0]
+    safe = np.where(model > 0, model, np.inf)
+    if config.scatter == "poisson":
+        sigma = np.sqrt(variance)
+    else:
+        low = np.abs(variance / safe - 1)
+        part = (
+            known[use] if known is not None else np.full(mean.size, spread(np.sort(low)[: max(3, low.size // 2 + 1)]))
+        )
+        sigma = safe * np.sqrt(part**2 + config.floor**2)
+    out = np.full(len(points), np.nan)
+    with np.errstate(invalid="ignore"):
+        out[use] = np.where(model > 0, (variance - model) / sigma, -np.inf)
+    return out
+
+
+def _end(mean: F8, kept: Mask, gap: float) -> int:
+    """How many of the points, by ascending mean, lie before the end of the curve."""
+    score = np.cumsum(np.where(kept, 1, -1))
+    end = int(np.argmax(score)) + 1 if kept.any() else 0
+    last = -1
+    for i in np.flatnonzero(kept[:end]):
+        if last >= 0 and i > last + 1 and mean[i] - mean[last] > gap:
+            return int(last) + 1
+        last = i
+    return end
+
+
+def select(points: Points, config: FitConfig) -> Selection:
+    """The points on the curve, and a reason for each other one.
+
+    The first fit is robust and takes the points below `config.window`; each round judges all points anew.
+    """
+    use, reasons = candidates(points, config)
+    known = relative_errors(points)
+    need = 3 if known is not None else 4
+    if use.sum() < need:
+        text = f"{use.sum()} usable points, at least {need} are needed"
+        return Selection(np.zeros(len(points), bool), tuple(reasons), np.zeros(0), known, text)
+    order = np.flatnonzero(use)[np.argsort(points.mean[use], kind="stable")]
+    mean, variance = points.mean[order], points.variance[order]
+    scale = float(np.median(mean / variance)) if config.window_scaled else 1.0
+    inside = mean <= config.window / scale
+    inside[: min(need + 1, mean.size)] = True
+    values, past, kept = first_values(mean[inside], variance[inside]), [inside], inside
+    with np.errstate(divide="ignore", invalid="ignore"):
+        part = known[order] if known is not None else np.full(mean.size, config.floor)
+        part = np.sqrt(part**2 + config.floor**2)
+    for turn in range(config.rounds):
+        loss = "soft_l1" if turn == 0 or config.loss == "soft_l1" else "linear"
+        fitted = fit_exponential(mean[kept], variance[kept], part[kept], values, loss=loss)[0]
+        if not np.all(np.isfinite(fitted.values)) or fitted.values[0] <= 0:
+            text = "the variance does not rise with the mean: the amplifier does not answer to light, or is saturated"
+            return Selection(np.zeros(len(points), bool), tuple(reasons), np.zeros(0), known, text)
+        values = fitted.values
+        distance = _judge(points, use, values, known, config)[order]
+        near = np.abs(distance) < config.cut
+        end = _end(mean, near, config.gap / scale)
+        kept = near & (np.arange(mean.size) < end)
+        if kept.sum() < need:
+            break
+        if any(np.array_equal(kept, old) for old in past):
+            break
+        past.append(kept)
+    _explain(reasons, order, kept, distance, (mean, variance), end)
+    out = np.zeros(len(points), bool)
+    out[order[kept]] = True
+    text = "" if kept.sum() >= need else f"{kept.sum()} points lie on one curve, at least {need} are needed"
+    return Selection(out, tuple(reasons), values, known, text)
+
+
+def _explain(
+    reasons: list[str], order: NDArray[np.intp], kept: Mask, distance: F8, data: tuple[F8, F8], end: int
+) -> None:
+    """Give each rejected point its reason."""
+    mean, variance = data
+    last = mean[kept].max() if kept.any() else float("nan")
+    for i in np.flatnonzero(~kept):
+        if i >= end:
+            reasons[order[i]] = f"mean {mean[i]:.6g} adu is above the turnoff at {last:.6g} adu"
+        else:
+            reasons[order[i]] = f"outlier: variance {variance[i]:.5g} adu2 is {distance[i]:+.1f} sigma off the curve"
