@@ -49,7 +49,7 @@ def _polynomial(values: NDArray[np.float64], use: NDArray[np.bool_], degree: int
 
 
 def _boxes(values: NDArray[np.float64], use: NDArray[np.bool_], box: int) -> NDArray[np.float64]:
-    """Medians of boxes, linear in between, constant outside the outermost centres; empty boxes take the median of all."""
+    """Medians of boxes, linear in between, constant outside the centres; empty boxes take the median of all."""
     edges = [np.linspace(0, n, max(round(n / box), 1) + 1).astype(int) for n in values.shape]
     grid = np.full([e.size - 1 for e in edges], float(np.median(values[use])))
     for i in range(grid.shape[0]):

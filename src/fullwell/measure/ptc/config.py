@@ -31,7 +31,8 @@ class ExtractConfig(StepConfig):
     edge: int = Field(0, ge=0, description="Rows and columns left out along each side [pixel].")
     edge_of: Literal["amplifier", "detector"] = Field("amplifier", description="Whose sides `edge` is about.")
     vignetting: tuple[float, ...] = Field(
-        (), description="Relative light as polynomial of the focal-plane radius [m], highest power first; empty: not used."
+        (),
+        description="Relative light, polynomial of the focal-plane radius [m], highest power first; empty: not used.",
     )
     vignetting_drop: float = Field(2.0, gt=0, description="Keep pixels with this much less light at most [%].")
     vignetting_pixels: int = Field(250_000, ge=1, description="Raise the drop by 1 % until so many are left.")
@@ -49,6 +50,7 @@ class ExtractConfig(StepConfig):
     ks_pixels: int = Field(20_000, ge=100, description="Pixels of that test, chosen at random.")
     ks_limit: float = Field(0.01, ge=0, description="A point of lower probability is bad.")
     seed: int = Field(12345, description="Of that choice.")
+    charge_key: str = Field("", description="Header keyword of the light or charge of an exposure; empty: none.")
     noise: Literal["auto", "overscan", "bias", "given"] = Field(
         "auto", description="Read noise from the overscan, else of bias pairs, else as given; or only from one."
     )

@@ -4,7 +4,7 @@ With clipped means m1, m2 of the flats I1, I2 and m = (m1 + m2)/2 the difference
 
     D = (m2 I1 - m1 I2) / m,
 
-both flats brought to the common mean, so that what differs from pixel to pixel in sensitivity or light cancels. Half the
+both flats brought to the common mean, so that what differs from pixel to pixel in sensitivity cancels. Half the
 clipped variance of D, divided by what the clip leaves of a Gaussian, is the variance of one image at the level m.
 A mismatch of relative size s lowers it by s^2/4 only. Pixels beyond the clip of D (cosmic rays, defects) are left out
 of the covariances; nothing is ever clipped on the ratio image, whose distribution is a chi-square.
@@ -25,11 +25,11 @@ from fullwell.base.errors import GeometryError
 from fullwell.kernels import clipping
 from fullwell.kernels.covariances import covariance_sums
 from fullwell.measure.levels import clip_factor
+from fullwell.measure.ptc.area import binned
 from fullwell.measure.ptc.background import background
 from fullwell.measure.ptc.clip import Clipped, clipped, plain
 from fullwell.measure.ptc.config import ExtractConfig
 from fullwell.measure.ptc.histogram import gaussian_test
-from fullwell.measure.ptc.area import binned
 from fullwell.measure.ptc.transform import transform_covariances
 
 __all__ = ["PairValues", "measure_pair"]
@@ -109,9 +109,7 @@ def measure_pair(
     lags = cfg.lags if lags is None else lags
     if flat1.ndim != 2 or flat1.shape != flat2.shape or (good is not None and good.shape != flat1.shape):
         shapes = [a.shape for a in (flat1, flat2) if a is not None] + ([] if good is None else [good.shape])
-        raise GeometryError(
-            f"flats and mask have shapes {', '.join(map(str, shapes))}", remedy="cut all to one region"
-        )
+        raise GeometryError(f"flats and mask have shapes {', '.join(map(str, shapes))}", remedy="cut all to one region")
     use = np.ones(flat1.shape, np.bool_) if good is None else np.ascontiguousarray(good)
     region = use.size
     count = int(np.count_nonzero(use))
@@ -205,14 +203,14 @@ def _ratio(a: NDArray[Any], b: NDArray[Any], use: NDArray[np.bool_], scale: floa
     return {"ratio": mean, "ratio_error": error, "ratio_median": median}
 
 
-def judged(
-    values: dict[str, Any], saturated: float, noise: float, cfg: ExtractConfig
-) -> tuple[str, tuple[str, ...]]:
+def judged(values: dict[str, Any], saturated: float, noise: float, cfg: ExtractConfig) -> tuple[str, tuple[str, ...]]:
     """Why a measured point is bad, "" if it is good, and what is to be noted."""
     mean, delta = values["mean"], values["delta"]
     mismatch = abs(delta) / mean
     ks = values.get("ks", NAN)
-    apart = f"the levels of the two flats, {values['mean1']:.5g} and {values['mean2']:.5g} adu, differ by {mismatch:.2%}"
+    apart = (
+        f"the levels of the two flats, {values['mean1']:.5g} and {values['mean2']:.5g} adu, differ by {mismatch:.2%}"
+    )
     reasons = [
         (saturated > cfg.saturated, f"{saturated:.2%} of the pixels are saturated, more than {cfg.saturated:.2%}"),
         (
