@@ -70,6 +70,69 @@ def test_plan_says_which_frames_go_without(calibrated: Path, run: Run) -> None:
     assert told.code == 0 and f"without flat: 2 of 2 frames, the first detector=3, exposure={first}\n" in told.out
 
 
+def test_a_flat_that_is_not_valid_for_a_frame_is_missing(calibrated: Path, run: Run) -> None:
+    assert run("repo", "decertify", "flat", "--end", "2025-03-01", "--repo", calibrated).code == 0
+    told = run("run", "isr", "--repo", calibrated, "--json")
+    assert told.code == 1 and told.data["nothing_to_do"]
+    assert {j["state"] for j in told.data["plan"]["jobs"]} == {"missing"}
+    reason = told.data["plan"]["jobs"][0]["reason"]
+    assert "the nearest flat of detector 3 is valid 2025-03-01" in reason and reason.endswith("--accept flat")
+    told = run("run", "isr", "--accept", "flat", "--repo", calibrated, "--json")
+    assert told.code == 0 and told.data["summary"]["states"]["done"] == 2
+    assert told.data["plan"]["jobs"][0]["inputs"]["flat"] == 1
+    assert told.data["plan"]["notes"][0].startswith("accepted for 2 jobs: the flat of run")
+
+
+def test_what_is_missing_is_in_the_summary(calibrated: Path, run: Run) -> None:
+    with open_repo(calibrated) as opened:
+        found = opened.butler.query_dimension_records("exposure", where="exposure.observation_type = 'science'")
+        last = max(found, key=lambda r: r.timespan.nsec)
+    begin = last.timespan.begin.isot
+    assert run("repo", "decertify", "flat", "--begin", begin, "--repo", calibrated).code == 0
+    told = run("run", "isr", "--repo", calibrated, "--json")
+    assert told.code == 1
+    summary = told.data["summary"]
+    assert not summary["ok"] and summary["states"]["done"] == 1
+    (one,) = summary["missing"]
+    assert one["data_id"]["exposure"] == last.id and "--accept flat" in one["reason"]
+    assert "missing: 1 jobs" in told.err and "go on with" not in told.err, "to resume would not help"
+
+
+def test_no_science_frame_is_said(calibrated: Path, run: Run) -> None:
+    where = ["--where", "exposure.observation_type = 'bias'"]
+    told = run("run", "isr", *where, "--repo", calibrated)
+    text = "nothing for task 'isr': of 4 raw frames none is a science frame"
+    assert told.code == 0 and text in told.out and "nothing to do" in told.out
+    data = run("run", "isr", *where, "--repo", calibrated, "--json").data
+    assert data["plan"]["notes"] == [text] and data["nothing_to_do"]
+
+
+def test_the_repository_is_that_of_the_folder(calibrated: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FULLWELL_REPO", raising=False)
+    monkeypatch.chdir(calibrated)
+    assert run("plan", "isr").code == 0 and run("run", "isr", "-q").code == 0 and run("resume").code == 0
+    assert run("rerun", next(calibrated.rglob("post_isr_image_*.fits"))).code == 0
+    monkeypatch.chdir(calibrated.parent)
+    told = run("plan", "isr")
+    assert told.code == 2 and "name one with --repo, or in the variable FULLWELL_REPO" in told.err
+
+
+def test_calibrations_of_a_set_up(repo: Path, run: Run) -> None:
+    assert run("run", "calibs", "--setup", "fast", "--repo", repo, "-q").code == 0
+    assert run("plan", "isr", "--repo", repo).code == 1
+    assert run("run", "isr", "--setup", "fast", "--trust", "--repo", repo, "-q").code == 0
+
+
+def test_a_camera_file_of_a_recipe_lies_beside_it(
+    repo: Path, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "recipes"
+    folder.mkdir()
+    (folder / "mine.toml").write_text('[config]\ncamera = "cam.toml"\n[[task]]\ntask = "bias"\n')
+    told = run("plan", folder / "mine.toml", "--repo", repo)
+    assert told.code == 2 and str(folder / "cam.toml") in told.err
+
+
 def test_the_way_on_can_be_pasted(calibrated: Path, run: Run) -> None:
     moved = calibrated.rename(calibrated.with_name("my repo"))
     for bad in calibrated.parent.glob("raws/science_*"):
@@ -182,6 +245,10 @@ def test_rerun(calibrated: Path, run: Run, tmp_path: Path) -> None:
         (["plan", "nothing"], "there is no recipe 'nothing'"),
         (["plan", "isr", "--where", "colour = 1"], "colour"),
         (["plan", "isr", "--where", "detector = 77"], "no raw frame of ninecam fulfils"),
+        (["plan", "isr", "--set", "overscan_serial.metod=median"], "metod"),
+        (["run", "isr", "--set", "overscan.method=median"], "there is no step 'overscan'"),
+        (["plan", "all", "--off", "darks"], "did you mean 'dark'?"),
+        (["plan", "isr", "--accept", "flats"], "there is no calibration 'flats' to accept"),
         (["plan", "isr", "--instrument", "other"], "the repository has no instrument 'other'"),
         (["run", "all", "--executor", "cloud"], "there is no executor named 'cloud'"),
         (["run", "all", "--executor", "inline", "--scheduler", "tcp://127.0.0.1:1"], "is for the executor dask"),

@@ -88,7 +88,10 @@ def test_a_failure_fails_what_needs_it_and_nothing_else(tmp_path: Path) -> None:
     assert plan.runs("top") == 1 and plan.runs("left") == 0
     errors = {f["job"]: f["error"] for f in summary.failures}
     assert errors["top"] == "FW400: every pixel is saturated"
-    assert errors["bottom"].startswith("input failed: an input was not made: job top (toy) failed: FW400")
+    assert len(errors) == 1, "what failed with it is told with it"
+    assert {d["job"] for d in summary.failures[0]["dependants"]} == {"left", "right", "bottom"}
+    told = json.loads((root / "failures" / "bottom.json").read_text())["done"]["failure"]
+    assert told["problem"].startswith("an input was not made: job top (toy) failed: FW400")
     record = json.loads((root / "failures" / "top.json").read_text())
     failure = record["done"]["failure"]
     assert failure["remedy"] == "expose for a shorter time"
@@ -205,6 +208,39 @@ def test_what_the_index_refuses_fails_alone(tmp_path: Path) -> None:
     assert (summary.count("done"), summary.count("failed")) == (4, 1)
     assert summary.failures[0]["error"] == "FW400: j00002 is in the index with another content"
     assert len(index.rows) == 4
+
+
+def test_an_index_that_goes_away_among_jobs_entered_alone_is_waited_for(tmp_path: Path) -> None:
+    class Flaky(Index):
+        """Refuses one job, so that the others come alone, and is away when the third of these comes."""
+
+        def ingest(self, block: Any) -> None:
+            if len(block) == 1 and len(self.blocks) == 2:
+                self.blocks.append(0)
+                self.away = 2
+            super().ingest(block)
+
+    plan, index, root = Plan(tmp_path), Flaky(refuse="j00004"), tmp_path / "run"
+    plan.many(6)
+    summary = run(plan, index, root)
+    assert (summary.count("done"), summary.count("failed")) == (5, 1), summary.failures
+    assert len(index.rows) == 5 and len(journal.load(root).last) == 6
+
+
+def test_a_file_that_is_gone_when_it_is_entered_fails_at_once(tmp_path: Path) -> None:
+    class Looks(Index):
+        def ingest(self, block: Any) -> None:
+            for done in block:
+                for output in done.outputs:
+                    if "j00001" in output.path:
+                        raise FileNotFoundError(errno.ENOENT, "No such file or directory", output.path)
+            super().ingest(block)
+
+    plan, index = Plan(tmp_path), Looks()
+    plan.many(4)
+    summary = run(plan, index, patience=3.0)
+    assert (summary.count("done"), summary.count("failed")) == (3, 1) and summary.wall < 2 and not summary.stopped
+    assert "No such file" in summary.failures[0]["error"] and len(index.rows) == 3
 
 
 @pytest.mark.parametrize("at", ["before-task", "after-task", "before-ingest", "after-ingest", "after-journal"])

@@ -95,7 +95,7 @@ def test_stale_because_an_input_is_no_longer_used(done: Repository) -> None:
     recipe = RECIPES["all"]
     isr = replace(recipe.tasks[-1], takes=("gain", "dark", "flat"))
     made = plan(done, Recipe("all", (*recipe.tasks[:-1], isr)))
-    assert tell(made, "isr") == {"its inputs changed (one less)"}
+    assert tell(made, "isr") == {"its inputs changed (one less: defects)"}
 
 
 def test_stale_because_of_the_version(done: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,20 +156,58 @@ def test_missing_names_the_nearest(done: Repository) -> None:
     run = made.jobs[0].job.context["inputs"].values()
     stamp = next(iter({v["run"] for v in run}))
     assert tell(made, "isr") == {
-        f"no bias: the nearest bias of detector {d} is valid 2025-03-01T00:00:00 to … (run {stamp})" for d in (3, 4)
+        f"no bias: the nearest bias of detector {d} is valid 2025-03-01T00:00:00 to … (run {stamp}); "
+        "to take it all the same: --accept bias"
+        for d in (3, 4)
     }
     decertify(done, "bias", CAMERA, data_ids=[{"detector": 3}])
     made = plan(done, "isr", where="detector = 3")
     assert tell(made, "isr") == {"no bias: there is a bias of detector 4"}
 
 
-def test_what_may_be_there_is_left_out_where_it_is_not(done: Repository) -> None:
+def test_what_may_be_there_is_left_out_where_no_detector_has_one(done: Repository) -> None:
     before = {j.job.id for j in plan(done, "isr").jobs}
-    decertify(done, "flat", CAMERA, data_ids=[{"detector": 3, "physical_filter": "r"}])
+    decertify(done, "flat", CAMERA, data_ids=[{"detector": 3, "physical_filter": f} for f in "gr"])
     made = plan(done, "isr")
     stale = [j for j in made.jobs if j.state == "stale"]
-    assert [j.job.batch for j in stale] == ["3/r"] and stale[0].job.id not in before
+    assert sorted(j.job.batch for j in stale) == ["3/g", "3/g", "3/r"] and not made.missing
+    assert not {j.job.id for j in stale} & before
     assert [i.role for i in stale[0].job.inputs] == ["raw", "bias", "gain", "dark", "defects"]
+
+
+def test_a_frame_is_missing_where_a_flat_is_there_but_not_for_it(done: Repository) -> None:
+    """It would come out unflattened among frames that are flat."""
+    decertify(done, "flat", CAMERA, None, "2025-03-01", data_ids=[{"detector": 3, "physical_filter": "g"}])
+    decertify(done, "flat", CAMERA, data_ids=[{"detector": 3, "physical_filter": "r"}])
+    made = plan(done, "isr")
+    assert [j.job.batch for j in made.missing] == ["3/r", "3/g", "3/g"] and made.counts()["isr", "exists"] == 3
+    none, late = made.missing[0].reason, made.missing[1].reason
+    assert late.startswith("no flat: the nearest flat of detector 3 is valid 2025-03-01T00:00:00 to … (run ")
+    assert late.endswith("; to take it all the same: --accept flat")
+    assert none == "no flat: there is a flat of detector 3, filter g; to go without: --accept flat"
+
+
+def test_the_nearest_is_accepted_where_the_user_says_so(done: Repository) -> None:
+    decertify(done, "flat", CAMERA, None, "2025-03-01", data_ids=[{"detector": 3, "physical_filter": "g"}])
+    decertify(done, "flat", CAMERA, data_ids=[{"detector": 3, "physical_filter": "r"}])
+    made = plan(done, "isr", accept=("flat",))
+    kinds = {j.job.batch: [i.dataset_type for i in j.job.inputs] for j in made.jobs}
+    assert not made.missing and "flat" in kinds["3/g"] and "flat" not in kinds["3/r"]
+    assert [n.partition(": ")[0] for n in made.notes] == ["accepted for 1 jobs", "accepted for 2 jobs"]
+    assert "valid 2025-03-01T00:00:00 to …, is taken" in made.notes[1] and made.notes[0].endswith("no flat")
+    with pytest.raises(UsageError, match="there is no calibration 'raw' to accept"):
+        plan(done, "isr", accept=("raw",))
+
+
+def test_a_gain_that_failed_is_done_without_and_a_flat_is_not(fresh: Repository) -> None:
+    first = plan(fresh)
+    gain, flat = of_task(first, "gain")[0], of_task(first, "flat")[-1]
+    made = first.again(lost={gain.job.id: "it failed: no pairs"})
+    assert [(j.job.task, j.reason) for j in made.missing] == [("gain", "it failed: no pairs")]
+    with_gain = {j.job.batch for j in of_task(made, "isr") if "gain" in {i.role for i in j.job.inputs}}
+    assert with_gain == {"4/g", "4/r"} and "3/" in gain.job.batch
+    made = first.again(lost={flat.job.id: "it failed: saturated"})
+    assert {j.reason for j in of_task(made, "isr") if j.state == "missing"} == {"no flat: it failed: saturated"}
 
 
 @pytest.fixture

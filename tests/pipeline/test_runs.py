@@ -116,9 +116,12 @@ def test_what_needs_a_calibration_that_failed_fails_with_its_cause(fresh: Reposi
         summary = carry(fresh, made)
     finally:
         bad.write_bytes(whole)
-    lost = {f["task"]: f["error"] for f in summary.failures}
-    assert set(lost) == {"dark", "flat", "defects", "isr"} and summary.count("done") == 2
-    assert "an input was not made: job" in lost["isr"] and "(dark) failed" in lost["isr"]
+    (lost,) = summary.failures
+    assert lost["task"] == "dark" and {d["task"] for d in lost["dependants"]} == {"flat", "defects", "isr"}
+    assert summary.count("done") == 2 and summary.count("failed") == 1 + len(lost["dependants"])
+    last = json.loads((runs.run_folder(fresh, made.stamp) / "failures" / f"{made.jobs[-1].job.id}.json").read_text())
+    told = last["done"]["failure"]["problem"]
+    assert "an input was not made: job" in told and "(dark) failed" in told
 
 
 def test_stop_at_the_first_failure(fresh: Repository) -> None:
@@ -314,3 +317,66 @@ def test_what_is_certified_stays_where_it_is(shop: tuple[Repository, list[Any]])
     with pytest.raises(UsageError, match="'soon' is no time"):
         certify_onward(repo, [(refs[10], "2025-01-05"), (refs[15], "soon")])
     assert len(certified(repo, "bias", {"detector": 0})) == 3, "nothing is certified then"
+
+
+@pytest.fixture
+def no_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The flats of detector 3 make no pairs."""
+    from fullwell import measure
+
+    match = measure.match_pairs
+
+    def pairs(flats: Any, how: str) -> Any:
+        return [] if flats[0].observation.detector_id == 3 else match(flats, how)
+
+    monkeypatch.setattr(measure, "match_pairs", pairs)
+
+
+def test_a_gain_that_fails_fails_alone(fresh: Repository, no_pairs: None) -> None:
+    """What only takes it goes on in adu, and says so."""
+    from fullwell import io
+
+    made = plan(fresh)
+    summary = carry(fresh, made)
+    assert (summary.count("done"), summary.count("failed"), summary.total) == (17, 1, 18) and not summary.missing
+    assert summary.exit_code == 1 and [f["task"] for f in summary.failures] == ["gain"]
+    assert not summary.failures[0]["dependants"] and len(summary.runs) == 2 and not summary.left
+    assert summary.spared == [
+        "the gain of detector 3 failed: 8 jobs go without it, with the values of the camera where it has them, else in "
+        "adu"
+    ]
+    units = {}
+    for ref in fresh.butler.query_datasets("post_isr_image", "*", find_first=False):
+        frame = io.read(fresh.file_of(ref))
+        units[int(ref.dataId["detector"])] = frame.unit
+        told = {r.step: (r.state, r.note) for r in frame.history}
+        assert told["gain"][0] == ("left out" if ref.dataId["detector"] == 3 else "done"), told["gain"]
+    assert units == {3: "adu", 4: "electron"}
+    assert check(fresh).ok
+
+
+def test_what_went_on_without_a_gain_is_made_anew_when_there_is_one(
+    fresh: Repository, no_pairs: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = plan(fresh)
+    carry(fresh, first)
+    again = carry(fresh, plan(fresh))
+    assert (again.count("done"), again.count("kept"), again.count("failed")) == (0, 0, 1), "the rest is there"
+    assert "8 jobs go without it (8 were done so before)" in again.spared[0]
+    monkeypatch.undo()
+    summary = carry(fresh, plan(fresh))
+    assert summary.ok and summary.count("done") == 9
+    assert set(states(plan(fresh)).values()) == {"exists"} and check(fresh).ok
+
+
+def test_a_camera_file_that_was_changed_meanwhile_is_no_longer_the_one_of_the_run(
+    fresh: Repository, tmp_path: Path
+) -> None:
+    camera = tmp_path / "mine.toml"
+    camera.write_text('name = "mine"\n')
+    made = plan(fresh, config={"camera": str(camera)})
+    carry(fresh, made)
+    camera.write_text('name = "mine"\n# moved\n')
+    executor = open_executor("inline")
+    with pytest.raises(UsageError, match=r"the camera file .*mine\.toml was changed after the run was planned"):
+        runs.resume(fresh, executor, made.stamp)

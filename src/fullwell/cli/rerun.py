@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from fullwell.cli import pipeline as line
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
+from fullwell.cli.repo_options import Repo, Trust, opened
 
 app = typer.Typer(add_completion=False)
 
@@ -19,20 +19,20 @@ app = typer.Typer(add_completion=False)
 def rerun(
     door: Door,
     dataset: Annotated[str, typer.Argument(metavar="ID", help="Id of a dataset, or a file that carries one.")],
-    repo: line.Repo,
+    repo: Repo = None,
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="DIR", help="Keep the new file there.", show_default=False),
     ] = None,
+    trust: Trust = False,
 ) -> None:
     """Make a dataset again from the same inputs with the same settings, and say whether the same came out."""
     import tempfile
 
     from fullwell.pipeline.rerun import rerun as repeat
-    from fullwell.repo import open_repo
 
-    with open_repo(repo) as opened, tempfile.TemporaryDirectory(prefix="fullwell-rerun-") as scratch:
-        made = repeat(opened, dataset, output or scratch)
+    with opened(repo, trust=trust) as found, tempfile.TemporaryDirectory(prefix="fullwell-rerun-") as scratch:
+        made = repeat(found, dataset, output or scratch)
     where = ", ".join(f"{k}={v}" for k, v in made.data_id.items())
     rows = [(p.name, "yes" if p.same else "NO", p.differ, p.largest, p.note) for p in made.parts]
     door.table(("part", "same", "differ", "largest", "note"), rows, title=f"{made.dataset_type} {where}")

@@ -10,6 +10,7 @@ import typer
 from fullwell.cli import pipeline as line
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
+from fullwell.cli.repo_options import Repo, Trust, opened
 
 app = typer.Typer(add_completion=False)
 
@@ -18,25 +19,25 @@ app = typer.Typer(add_completion=False)
 @common(work=True)
 def resume(
     door: Door,
-    repo: line.Repo,
     run: Annotated[str, typer.Argument(metavar="[RUN]", help="Stamp of the run; the latest without.")] = "",
+    repo: Repo = None,
     executor: line.ExecutorName = "",
     scheduler: line.Scheduler = "",
+    trust: Trust = False,
 ) -> None:
     """Go on with a run: what is done is kept, what failed is tried again."""
     from fullwell.pipeline import runs
     from fullwell.pipeline.journal import load, remaining
-    from fullwell.repo import open_repo
 
-    with open_repo(repo, writeable=not door.dry_run) as opened:
-        stamp = run or runs.latest_run(opened)
-        todo, finished = remaining(load(runs.run_folder(opened, stamp)))
+    with opened(repo, writeable=not door.dry_run, trust=trust) as found:
+        stamp = run or runs.latest_run(found)
+        todo, finished = remaining(load(runs.run_folder(found, stamp)))
         door.say(f"run {stamp}: {len(finished)} jobs are done, {len(todo)} remain")
         door.give(run=stamp, finished=len(finished), remaining=len(todo))
         if door.dry_run:
             return
         with line.executor(door, executor, scheduler) as where_to:
             summary = runs.resume(
-                opened, where_to, stamp, replace(runs.OPTIONS, fail_fast=door.fail_fast, label="resume")
+                found, where_to, stamp, replace(runs.OPTIONS, fail_fast=door.fail_fast, label="resume")
             )
-        line.outcome(door, opened, summary, stamp)
+        line.outcome(door, found, summary, stamp)

@@ -10,115 +10,62 @@ import typer
 from fullwell.cli import pipeline as line
 from fullwell.cli.options import common
 from fullwell.cli.output import Door
+from fullwell.cli.repo_options import opened
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help="Carry out a recipe on the frames of a repository.")
 
 
-def _run(
-    door: Door,
-    recipe: str,
-    repo: line.Repo,
-    where: str,
-    instrument: str,
-    camera: str,
-    sets: list[str] | None,
-    off: list[str] | None,
-    kind: str,
-    scheduler: str,
-    certify: bool = True,
-    end: str = "",
-) -> None:
+def _run(door: Door, asked: line.Asked) -> None:
     from fullwell.pipeline.runs import OPTIONS, execute
-    from fullwell.repo import open_repo
 
-    with open_repo(repo, writeable=not door.dry_run) as opened:
-        made = line.make(door, opened, recipe, line.config_of(sets, off, camera), instrument, where)
+    with opened(asked.repo, writeable=not door.dry_run, trust=asked.trust) as repo:
+        made = line.make(repo, asked)
         line.show(door, made)
         if door.dry_run:
             return
         if not made.to_run:
             door.say("nothing to do")
+            door.give(nothing_to_do=True)
             if made.missing:
                 raise typer.Exit(1)
             return
-        with line.executor(door, kind, scheduler) as where_to:
+        with line.executor(door, asked.executor, asked.scheduler) as where_to:
             options = replace(OPTIONS, fail_fast=door.fail_fast, label=made.recipe)
-            summary = execute(opened, made, where_to, options, certify=certify, end=end)
-        line.outcome(door, opened, summary, made.stamp)
-        if made.missing:
-            raise typer.Exit(1)
+            summary = execute(repo, made, where_to, options, certify=asked.certify, end=asked.end, setup=asked.setup)
+        line.outcome(door, repo, summary, made.stamp)
 
 
 @app.command(epilog='Example: fullwell run isr --repo R --where "exposure.day_obs = 20241108" -j 4')
 @common(work=True)
-def isr(
-    door: Door,
-    repo: line.Repo,
-    where: line.Where = "",
-    instrument: line.InstrumentName = "",
-    camera: line.Camera = "",
-    sets: line.Sets = None,
-    off: line.Off = None,
-    executor: line.ExecutorName = "",
-    scheduler: line.Scheduler = "",
-) -> None:
+@line.asked(runs=True)
+def isr(door: Door, asked: line.Asked) -> None:
     """Correct science frames with the calibrations that are valid for them."""
-    _run(door, "isr", repo, where, instrument, camera, sets, off, executor, scheduler)
+    _run(door, replace(asked, recipe="isr"))
 
 
 @app.command(epilog="Example: fullwell run calibs --repo R -j 2")
 @common(work=True)
-def calibs(
-    door: Door,
-    repo: line.Repo,
-    where: line.Where = "",
-    instrument: line.InstrumentName = "",
-    camera: line.Camera = "",
-    sets: line.Sets = None,
-    off: line.Off = None,
-    executor: line.ExecutorName = "",
-    scheduler: line.Scheduler = "",
-    certify: line.Begin = True,
-    end: line.End = "",
-) -> None:
+@line.asked(runs=True, certifies=True)
+def calibs(door: Door, asked: line.Asked) -> None:
     """Make gain, bias, dark, flats and defects; each is valid from the day of its frames until the next."""
-    _run(door, "calibs", repo, where, instrument, camera, sets, off, executor, scheduler, certify, end)
+    _run(door, replace(asked, recipe="calibs"))
 
 
 @app.command("all", epilog="Example: fullwell run all --repo R -j 2")
 @common(work=True)
-def both(
-    door: Door,
-    repo: line.Repo,
-    where: line.Where = "",
-    instrument: line.InstrumentName = "",
-    camera: line.Camera = "",
-    sets: line.Sets = None,
-    off: line.Off = None,
-    executor: line.ExecutorName = "",
-    scheduler: line.Scheduler = "",
-    certify: line.Begin = True,
-    end: line.End = "",
-) -> None:
+@line.asked(runs=True, certifies=True)
+def both(door: Door, asked: line.Asked) -> None:
     """Make the calibrations, then correct the science frames."""
-    _run(door, "all", repo, where, instrument, camera, sets, off, executor, scheduler, certify, end)
+    _run(door, replace(asked, recipe="all"))
 
 
 @app.command(epilog="Example: fullwell run recipe night.toml --repo R --executor dask")
 @common(work=True)
+@line.asked(runs=True, certifies=True)
 def recipe(
     door: Door,
+    asked: line.Asked,
     file: Annotated[str, typer.Argument(metavar="FILE", help="Recipe of tasks (TOML).")],
-    repo: line.Repo,
-    where: line.Where = "",
-    instrument: line.InstrumentName = "",
-    camera: line.Camera = "",
-    sets: line.Sets = None,
-    off: line.Off = None,
-    executor: line.ExecutorName = "",
-    scheduler: line.Scheduler = "",
-    certify: line.Begin = True,
-    end: line.End = "",
 ) -> None:
     """Carry out a recipe of your own."""
-    _run(door, file, repo, where, instrument, camera, sets, off, executor, scheduler, certify, end)
+    _run(door, replace(asked, recipe=file))

@@ -22,8 +22,8 @@ from fullwell.io.atomic import sweep
 from fullwell.pipeline.executors.base import Executor
 from fullwell.pipeline.jobs import Costs, Done, Failure, Job, LostWorker, ReadyQueue
 from fullwell.pipeline.journal import Journal
-from fullwell.pipeline.retry import RetryPolicy, describe, halts, passes
-from fullwell.pipeline.summary import Summary
+from fullwell.pipeline.retry import RetryPolicy, away, describe, halts
+from fullwell.pipeline.summary import WITH_INPUT, Summary
 
 __all__ = ["NoSink", "Options", "Sink", "run"]
 
@@ -91,7 +91,7 @@ class _Writer:
         Raises
         ------
         WorkerError
-            the index stayed away.
+            the index stayed away, or cannot be written.
         """
         while self._waiting:
             now = time.monotonic()
@@ -102,13 +102,35 @@ class _Writer:
             due = len(self._waiting) >= self._options.block or now >= self._since + self._options.block_seconds
             if not (due or force):
                 return
-            block = self._waiting[: self._options.block]
-            if self._take(block):
-                self._waiting = self._waiting[len(block) :]
-                self._since = time.monotonic()
+            self._take(self._waiting[: self._options.block])
 
-    def _take(self, block: list[Done]) -> bool:
+    def _take(self, block: list[Done]) -> None:
+        """Enter a block, or where the index refuses it, what it takes alone; where the index is away, it waits."""
         faults.point("before-ingest")
+        taken, number, error = block, len(block), self._ingest(block)
+        if error is not None and away(error):
+            taken, number = [], 0
+        elif error is not None:
+            taken, number, error = self._one_by_one(block)
+        if taken:
+            self._away_since = None
+            faults.point("after-ingest")
+            if self._journal is not None:
+                self._journal.write(taken)
+        self._waiting = self._waiting[number:]
+        if error is not None:
+            self._wait(error)
+        else:
+            self._away_since, self._since = None, time.monotonic()
+
+    def _ingest(self, block: Sequence[Done]) -> Exception | None:
+        """Enter jobs; the error with which the index refuses them.
+
+        Raises
+        ------
+        WorkerError
+            nothing can be written.
+        """
         try:
             self._sink.ingest(block)
         except Exception as err:
@@ -118,15 +140,8 @@ class _Writer:
                     remedy="free some space, then resume the run: the files that were made are whole",
                     code="FW702",
                 ) from err
-            if passes(err):
-                self._wait(err)
-                return False
-            block = self._one_by_one(block)
-        self._away_since = None
-        faults.point("after-ingest")
-        if self._journal is not None:
-            self._journal.write(block)
-        return True
+            return err
+        return None
 
     def _wait(self, err: Exception) -> None:
         now = time.monotonic()
@@ -141,18 +156,20 @@ class _Writer:
             ) from err
         self._retry_at = now + min(5.0, max(0.2, away / 2))
 
-    def _one_by_one(self, block: list[Done]) -> list[Done]:
-        """A block that the index refuses: those that it takes alone; the others fail."""
-        taken = []
-        for done in block:
-            try:
-                self._sink.ingest([done])
-            except Exception as err:
-                failure = describe(err, worker=done.worker, job=None)
-                self._reject(Done(done.job, done.task, "failed", failure=failure, worker=done.worker))
-            else:
+    def _one_by_one(self, block: list[Done]) -> tuple[list[Done], int, Exception | None]:
+        """A block that the index refuses: those that it takes alone, the others fail; how many that are, and the error
+        of an index that went away before the rest."""
+        taken: list[Done] = []
+        for number, done in enumerate(block):
+            error = self._ingest([done])
+            if error is None:
                 taken.append(done)
-        return taken
+            elif away(error):
+                return taken, number, error
+            else:
+                failure = describe(error, worker=done.worker, job=None)
+                self._reject(Done(done.job, done.task, "failed", failure=failure, worker=done.worker))
+        return taken, len(block), None
 
 
 class _Run:
@@ -307,7 +324,7 @@ class _Run:
                 continue
             doomed += self.users.get(job, ())
             problem = f"an input was not made: job {done.job} ({done.task}) failed: {done.failure.line}"
-            failure = Failure("input failed", problem, context={"job": job, "cause": done.job})
+            failure = Failure(WITH_INPUT, problem, context={"job": job, "cause": done.job})
             self.refuse(Done(job, self.jobs[job].task, "failed", failure=failure))
 
     def refuse(self, done: Done) -> None:

@@ -7,27 +7,31 @@ the program. So a dataset is up to date where the repository knows the id that t
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid5
 
+from fullwell.base.errors import UsageError
 from fullwell.base.provenance import content_id
 from fullwell.pipeline.jobs import Input, Job, Output
+from fullwell.pipeline.judging import day_begin, relocated, required, why
 from fullwell.pipeline.recipes import Recipe, TaskSpec
+from fullwell.pipeline.settings import check_settings
+from fullwell.repo.calibs import shown
 from fullwell.repo.layout import DATASETS, file_path, gen_run, user_chain
 
 if TYPE_CHECKING:
-    from fullwell.repo.bulk import RawRow, Shelf
+    from fullwell.repo.bulk import Certified, RawRow, Shelf
     from fullwell.repo.repository import Repository
 
 __all__ = ["Plan", "PlannedJob", "expected_id", "make_plan"]
 
 NAMESPACE = UUID("6b1d2c1e-6f0b-5a57-9a39-3f1c2f6f7b11")
-UNDATED = 19700101
-"""Day of exposures without a date."""
+SPARED = ("gain",)
+"""Calibrations that a job goes without where their making failed: it stays true, in adu or with nominal gains."""
 
 _SCALES = ("memory",)
 """Settings that change how, not what, is computed."""
@@ -76,7 +80,8 @@ class Plan:
     Parameters
     ----------
     recipe, instrument, where : what was asked for. stamp : of the run. jobs : in the order of the recipe.
-    notes : sentences for people about what is not done.
+    notes : sentences for people about what is not done. cameras : camera file -> digest.
+    again : plans the same anew, see `lost` of `make_plan`.
     """
 
     recipe: str
@@ -87,6 +92,8 @@ class Plan:
     runs: Mapping[str, str]
     jobs: list[PlannedJob] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    cameras: dict[str, str] = field(default_factory=dict)
+    again: Callable[..., Plan] | None = field(default=None, repr=False, compare=False)
 
     @property
     def to_run(self) -> list[PlannedJob]:
@@ -112,12 +119,13 @@ class Plan:
             "fullwell": self.version,
             "runs": dict(self.runs),
             "begins": {j.job.id: j.begin for j in self.to_run if j.begin},
+            "cameras": dict(self.cameras),
         }
 
     def to_dict(self) -> dict[str, Any]:
         """The plan as JSON types."""
         return {
-            **{k: v for k, v in self.header().items() if k != "begins"},
+            **{k: v for k, v in self.header().items() if k not in ("begins", "cameras")},
             "notes": self.notes,
             "jobs": [
                 {
@@ -137,13 +145,24 @@ class _Planner:
     """State of the making of one plan."""
 
     def __init__(
-        self, repo: Repository, recipe: Recipe, instrument: str, where: str, stamp: str, user: str, setup: str
+        self,
+        repo: Repository,
+        recipe: Recipe,
+        instrument: str,
+        where: str,
+        stamp: str,
+        user: str,
+        setup: str,
+        accept: Collection[str],
+        lost: Mapping[str, str],
     ) -> None:
         from fullwell import __version__
         from fullwell.repo.bulk import shelf
 
         self.repo, self.recipe, self.instrument, self.where = repo, recipe, instrument, where
-        self.setup = setup
+        self.accept, self.lost = accept, lost
+        self.accepted: Counter[tuple[str, Certified | None]] = Counter()
+        self.spared: set[tuple[str, int]] = set()
         self.version = __version__
         made = [t.output for t in recipe.tasks]
         runs = {o: gen_run(instrument, stamp) for o in made if o in DATASETS and DATASETS[o].calibration}
@@ -157,7 +176,6 @@ class _Planner:
         self.root = repo.root
         self.full = _full(instrument)
         self.days: dict[str, str] = {}
-        self._digests: dict[str, str] = {}
 
     def rows(self, spec: TaskSpec) -> list[RawRow]:
         """The raw frames that a task may read."""
@@ -178,13 +196,18 @@ class _Planner:
             rows = self.rows(spec) if spec.raws else []
             some = self._by_exposure(spec, rows) if spec.by_exposure else self._by_detector(spec, rows)
             for draft in some:
+                if draft.job.id in self.lost:
+                    draft = replace(draft, state="missing", reason=self.lost[draft.job.id])
                 out = draft.job.outputs[0]
                 key = (spec.output, int(out.data_id["detector"]), str(out.data_id.get("physical_filter", "")))
                 if not spec.by_exposure:
                     self.made[key] = draft
+                if draft.job.id in self.lost and spec.output in SPARED:
+                    self.spared.add(key[:2])
                 drafts.append((spec, draft))
         self.plan.jobs = self._judged(drafts)
         self._note_idle()
+        self._note_accepted()
         return self.plan
 
     def _note_idle(self) -> None:
@@ -204,6 +227,8 @@ class _Planner:
 
     def _by_exposure(self, spec: TaskSpec, rows: Sequence[RawRow]) -> Iterable[PlannedJob]:
         (role, kind), *_ = spec.raws.items()
+        if not any(row.kind == kind for row in rows):
+            self.plan.notes.append(f"nothing for task '{spec.task}': of {len(rows)} raw frames none is a {kind} frame")
         for row in rows:
             if row.kind == kind:
                 data_id = {"instrument": row.instrument, "detector": row.detector, "exposure": row.exposure}
@@ -240,8 +265,8 @@ class _Planner:
         optics = str(data_id.get("physical_filter") or (rows[0].physical_filter if rows and spec.by_exposure else ""))
         when = rows[0].timespan if rows else None
         for kind in (*spec.needs, *spec.takes):
-            found, problem = self._calibrations(kind, int(data_id["detector"]), optics, when)
-            if problem and (kind in spec.needs or not problem.startswith("no ")):
+            found, problem = self._calibrations(spec, kind, int(data_id["detector"]), optics, when)
+            if problem:
                 absent.append(problem)
             for one, run, maker in found:
                 inputs.append(one)
@@ -263,7 +288,7 @@ class _Planner:
             "frames": {row.id: {"exposure": row.exposure, "detector": row.detector} for row in rows},
         }
         job = Job(ident, spec.task, tuple(inputs), (output,), config, context, f"{data_id['detector']}/{optics}")
-        begin = "" if spec.by_exposure else _day_begin(rows) if rows else self._inherited(after)
+        begin = "" if spec.by_exposure else day_begin(rows) if rows else self._inherited(after)
         self.days[ident] = begin
         state, reason = ("missing", "; ".join(absent)) if absent else ("new", "")
         return PlannedJob(job, state, reason, tuple(after), begin if DATASETS[spec.output].calibration else "")
@@ -275,9 +300,9 @@ class _Planner:
         kept = {k: v for k, v in config.items() if k not in _SCALES}
         camera = str(kept.get("camera") or "")
         if Path(camera).suffix:
-            if camera not in self._digests:
-                self._digests[camera] = io.file_digest(camera)
-            kept["camera"] = self._digests[camera]
+            if camera not in self.plan.cameras:
+                self.plan.cameras[camera] = io.file_digest(camera)
+            kept["camera"] = self.plan.cameras[camera]
         return kept
 
     def _inherited(self, after: Sequence[str]) -> str:
@@ -285,10 +310,10 @@ class _Planner:
         return min((self.days[a] for a in after if self.days.get(a)), default="")
 
     def _calibrations(
-        self, kind: str, detector: int, optics: str, when: Any
+        self, spec: TaskSpec, kind: str, detector: int, optics: str, when: Any
     ) -> tuple[list[tuple[Input, str, str | None]], str]:
         """(input, its run, the job that makes it) of a kind: made in this plan, or certified; of a task for all
-        filters the flats of all. Then why there is none."""
+        filters the flats of all. Then why the job cannot go without, "" where it can."""
         keys = [(kind, detector, optics if kind == "flat" else "")]
         if kind == "flat" and not optics:
             keys = sorted(k for k in self.made if k[:2] == (kind, detector))
@@ -299,15 +324,43 @@ class _Planner:
                 made = planned.job.outputs[0]
                 role = kind if len(keys) == 1 else f"{kind} {key[2]}"
                 out.append((Input(role, made.id, made.path, kind), str(planned.job.context["run"]), planned.job.id))
+            elif planned is not None and planned.job.id in self.lost and kind not in SPARED:
+                return [], f"no {kind}: {self.lost[planned.job.id]}"
         if out or when is None:
-            return out, "" if out else f"no {kind}"
+            return out, f"no {kind}" if not out and kind in spec.needs else ""
+        found, problem = self._certified(spec, kind, detector, optics, when)
+        return [(Input(kind, one.id, str(one.path), kind), one.run, None) for one in found], problem
+
+    def _certified(
+        self, spec: TaskSpec, kind: str, detector: int, optics: str, when: Any
+    ) -> tuple[list[Certified], str]:
+        """The calibration that is valid for an exposure, or the nearest where that is accepted; then what is wrong."""
         found = self.shelf.valid(kind, detector, optics, when)
-        if len(found) == 1:
-            return [(Input(kind, found[0].id, str(found[0].path), kind), found[0].run, None)], ""
-        if found:
+        if len(found) > 1:
             runs = " and ".join(one.run for one in found)
             return [], f"{len(found)} {kind} are valid during the exposure, of {runs}: end the validity of one"
-        return [], f"no {kind}: {self.shelf.near(kind, detector, optics, when)}"
+        if found:
+            return found, ""
+        near = self.shelf.nearest(kind, detector, optics, when)
+        if kind in self.accept and (near is not None or kind not in spec.needs):
+            self.accepted[kind, near] += 1
+            return [near] * (near is not None), ""
+        needed = kind in spec.needs
+        expected = spec.by_exposure and self.shelf.holds(kind, detector) and (kind, detector) not in self.spared
+        if not (needed or expected):
+            return [], ""
+        told = f"no {kind}: {self.shelf.near(kind, detector, optics, when)}"
+        if near is not None:
+            told += f"; to take it all the same: --accept {kind}"
+        elif not needed:
+            told += f"; to go without: --accept {kind}"
+        return [], told
+
+    def _note_accepted(self) -> None:
+        """Say which calibrations were taken, or done without, because the user accepts it."""
+        for (kind, near), number in self.accepted.items():
+            what = f"the {kind} of run {near.run}, valid {shown(near.timespan)}, is taken" if near else f"no {kind}"
+            self.plan.notes.append(f"accepted for {number} jobs: {what}")
 
     def _judged(self, drafts: Sequence[tuple[TaskSpec, PlannedJob]]) -> list[PlannedJob]:
         """Which jobs have been done already, which have been done otherwise."""
@@ -319,7 +372,7 @@ class _Planner:
         found: dict[str, Any] = {}
         out: list[PlannedJob] = []
         for spec, draft in drafts:
-            job, path = _relocated(draft.job, moved), files.get(draft.job.id)
+            job, path = relocated(draft.job, moved), files.get(draft.job.id)
             if draft.state == "missing":
                 state, reason = "missing", draft.reason
             elif path is None:
@@ -338,8 +391,8 @@ class _Planner:
     def _age(
         self, spec: TaskSpec, job: Job, begin: str, there: Mapping[tuple[Any, ...], tuple[str, Any]]
     ) -> tuple[str, str]:
-        key = tuple(job.outputs[0].data_id[d] for d in _required(spec.output))
-        reason = _why(there[key][1], job) if key in there else self._instead(spec, job, begin)
+        key = tuple(job.outputs[0].data_id[d] for d in required(spec.output))
+        reason = why(there[key][1], job) if key in there else self._instead(spec, job, begin)
         return ("stale", reason) if reason else ("new", "not made yet")
 
     def _instead(self, spec: TaskSpec, job: Job, begin: str) -> str:
@@ -354,71 +407,14 @@ class _Planner:
         frames = {i.id for i in job.inputs if i.dataset_type == "raw"}
         for one in there:
             if frames or (moment_text(one.timespan.begin) or "") == begin:
-                reason = _why(one.path, job, frames)
+                reason = why(one.path, job, frames)
                 if reason:
                     return reason
         return ""
 
 
-def _required(dataset: str) -> tuple[str, ...]:
-    """Dimensions of a dataset type in the order in which the library has them in its data ids."""
-    order = ("instrument", "detector", "physical_filter", "exposure")
-    return tuple(d for d in order if d in DATASETS[dataset].dimensions)
-
-
-def _relocated(job: Job, moved: Mapping[str, tuple[str, str]]) -> Job:
-    """The job with datasets that the repository knows where an earlier run put them: path and run by id."""
-    if not moved.keys() & {job.id, *(i.id for i in job.inputs)}:
-        return job
-    inputs = tuple(replace(i, path=moved[i.id][0]) if i.id in moved else i for i in job.inputs)
-    told = {i: {"run": moved[i][1]} if i in moved else how for i, how in job.context["inputs"].items()}
-    context, outputs = {**job.context, "inputs": told}, job.outputs
-    if job.id in moved:
-        path, context["run"] = moved[job.id]
-        outputs = tuple(replace(o, path=path) for o in outputs)
-    return replace(job, inputs=inputs, outputs=outputs, context=context)
-
-
-def _why(path: Any, job: Job, frames: Set[str] = frozenset()) -> str:
-    """Why a dataset that is there is not what the job would make; "" where it was made of none of `frames`."""
-    from fullwell.base.errors import FullwellError
-    from fullwell.repo.provenance import read_origin
-
-    try:
-        told = read_origin(path)
-    except (FullwellError, OSError):
-        return "" if frames else "the one that is there cannot be read"
-    have, want = {s.id for s in told.inputs}, {i.id for i in job.inputs}
-    if frames and not frames & have:
-        return ""
-    reasons = []
-    if have != want:
-        new = sorted({i.dataset_type for i in job.inputs if i.id not in have})
-        reasons.append(f"its inputs changed ({', '.join(new) or 'one less'})")
-    if told.config and told.config != job.context["config"]:
-        reasons.append("the settings changed")
-    if told.version and told.version != job.context["version"]:
-        reasons.append(f"made by version {told.version}")
-    return "; ".join(reasons) or "made otherwise"
-
-
 def _raw(role: str, row: RawRow) -> Input:
     return Input(role, row.id, str(row.path), "raw")
-
-
-def _day_begin(rows: Sequence[RawRow]) -> str:
-    """The noon before the first of some frames, or that of its observing day where it is earlier [TAI], ISO.
-
-    "" (valid from ever) where the frames have no date.
-    """
-    first = min(rows, key=lambda row: row.timespan.nsec)
-    if first.day_obs <= UNDATED:
-        return ""
-    noon = int((first.timespan.begin.mjd - 0.5) // 1) + 0.5
-    text = f"{first.day_obs:08d}"
-    day = date(int(text[:4]), int(text[4:6]), int(text[6:]))
-    noon = min(noon, (day - date(1858, 11, 17)).days + 0.5)
-    return f"{date(1858, 11, 17) + timedelta(days=int(noon))}T12:00:00"
 
 
 def _full(instrument: str) -> bool:
@@ -438,6 +434,8 @@ def make_plan(
     stamp: str = "",
     user: str = "",
     setup: str = "",
+    accept: Collection[str] = (),
+    lost: Mapping[str, str] | None = None,
 ) -> Plan:
     """Say what a recipe would do on the raw frames of a repository that fulfil a condition; nothing is written.
 
@@ -446,13 +444,27 @@ def make_plan(
     instrument : "" for the only one. where : condition in the library's language.
     stamp : of the run, "" for the present time. user : whose outputs; "" for who runs this.
     setup : of the calibrations, where an instrument has several read-out modes.
+    accept : kinds of calibration of which the nearest is taken where none is valid for an exposure, and none where
+        there is none of its detector and filter; without it such an exposure is "missing".
+    lost : id of a job -> why it failed, of an earlier run; what uses its output does without where it may (`SPARED`).
 
     Raises
     ------
     UsageError
         no frame fulfils the condition, it cannot be read, or there are several instruments and none is chosen.
+        ConfigError: a setting of a step that there is not.
     """
     from fullwell.pipeline.runs import now_stamp, only_instrument, who
 
     name = only_instrument(repo, instrument)
-    return _Planner(repo, recipe, name, where, stamp or now_stamp(), user or who(), setup).make()
+    check_settings(recipe)
+    known = [kind for kind, one in DATASETS.items() if one.calibration]
+    strange = sorted(set(accept) - set(known))
+    if strange:
+        raise UsageError(
+            f"there is no calibration '{strange[0]}' to accept", where="--accept", remedy=f"one of {', '.join(known)}"
+        )
+    args = (repo, recipe, name, where, stamp or now_stamp(), user or who(), setup, frozenset(accept), dict(lost or {}))
+    plan = _Planner(*args).make()
+    plan.again = partial(make_plan, repo, recipe, instrument=name, where=where, user=user, setup=setup, accept=accept)
+    return plan

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from fullwell.base.errors import ConfigError, UsageError
+from fullwell.pipeline.settings import beside
 from fullwell.repo.layout import DATASETS
 
 __all__ = ["RECIPES", "TASK_SPECS", "Recipe", "TaskSpec", "recipe_of"]
@@ -187,6 +188,7 @@ def _read(path: Path) -> Recipe:
         raise ConfigError("'task' is to be a list of tables", where=str(path), remedy="write each as [[task]]")
     _known(common, set(CONFIG), f"{path} [config]")
     tasks = tuple(_spec(row, common, f"{path}, task {i + 1}") for i, row in enumerate(rows))
+    tasks = tuple(replace(task, config=beside(task.config, path.parent)) for task in tasks)
     return Recipe(str(table.get("name", path.stem)), tasks, str(path))
 
 

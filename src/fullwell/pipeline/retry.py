@@ -20,7 +20,7 @@ from typing import Any
 from fullwell.base.errors import FullwellError
 from fullwell.pipeline.jobs import Failure, Job
 
-__all__ = ["RetryPolicy", "describe", "halts", "passes", "versions"]
+__all__ = ["RetryPolicy", "away", "describe", "halts", "passes", "versions"]
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS})
 _STAYS = _FULL | {errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.EFBIG}
@@ -83,6 +83,12 @@ def passes(err: BaseException) -> bool:
     if isinstance(err, FullwellError):
         return err.__cause__ is not None and _busy(err.__cause__)
     return isinstance(err, OSError) or _busy(err)
+
+
+def away(err: BaseException) -> bool:
+    """Whether an index does not answer for now; a file that is to be entered and is gone is no error of the index."""
+    system = _system(err)
+    return passes(err) and (system is None or system.errno != errno.ENOENT)
 
 
 def _busy(err: BaseException) -> bool:

@@ -10,7 +10,7 @@ import getpass
 import json
 import os
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,9 @@ from fullwell.io.identity import KEY
 from fullwell.pipeline.driver import Options, run
 from fullwell.pipeline.jobs import Done, Job
 from fullwell.pipeline.journal import Journal, Saved, load, remaining, write_plan
+from fullwell.pipeline.plan import SPARED
 from fullwell.pipeline.retry import versions
+from fullwell.pipeline.settings import check_cameras
 from fullwell.pipeline.summary import Summary
 from fullwell.repo.layout import DATASETS, file_path, user_chain
 
@@ -193,20 +195,74 @@ def execute(
     repo : open for writing. executor : the caller closes it.
     certify : whether calibrations become valid, each from the day of its frames until `end` or until the next.
 
+    Where a gain fails, what only takes it is planned anew and done without it, in a run of its own.
+
     Raises
     ------
     FileError
         the repository cannot be written.
     """
+    how = {"certify": certify, "end": end, "setup": setup, "user": user or who()}
+    summary = _execute(repo, plan, executor, options, how)
+    lost = _lost(plan, summary)
+    if not any(one.job.id in lost and one.job.outputs[0].dataset_type in SPARED for one in plan.jobs):
+        return summary
+    if plan.again is None or summary.stopped or summary.interrupted:
+        return summary
+    later = plan.again(lost=lost)
+    summary.follow(_execute(repo, later, executor, options, how, without=set(lost)))
+    summary.spared += _spared(later, lost)
+    return summary
+
+
+def _execute(
+    repo: Repository,
+    plan: Plan,
+    executor: Executor,
+    options: Options | None,
+    how: Mapping[str, Any],
+    without: Set[str] = frozenset(),
+) -> Summary:
+    """Carry out a plan; those of its jobs that are missing and not in `without` are told as such."""
     todo = plan.to_run
     jobs = [p.job for p in todo]
+    missing = [
+        {"job": p.job.id, "task": p.job.task, "data_id": dict(p.job.outputs[0].data_id), "reason": p.reason}
+        for p in plan.missing
+        if p.job.id not in without
+    ]
+    if not jobs:
+        return Summary(missing=missing)
     known = {j.id for j in jobs}
     after = {p.job.id: [a for a in p.after if a in known] for p in todo}
     root = run_folder(repo, plan.stamp)
-    header = {**plan.header(), "certify": certify, "end": end, "setup": setup, "user": user or who(),
-              "tasks": _settings(jobs), "versions": versions(), "host": socket.gethostname()}  # fmt: skip
+    header = {**plan.header(), **how, "tasks": _settings(jobs), "versions": versions(), "host": socket.gethostname()}
     write_plan(root, jobs, after, header)
-    return _drive(repo, load(root), executor, options)
+    summary = _drive(repo, load(root), executor, options)
+    summary.missing = missing
+    summary.runs = [plan.stamp]
+    return summary
+
+
+def _lost(plan: Plan, summary: Summary) -> dict[str, str]:
+    """Id of each job that failed of itself -> why."""
+    return {one["job"]: f"it failed: {one['error']}" for one in summary.failures}
+
+
+def _spared(later: Plan, lost: Mapping[str, str]) -> list[str]:
+    """What was done without a calibration whose making failed, in sentences."""
+    out = []
+    for one in later.missing:
+        kind, detector = one.job.outputs[0].dataset_type, one.job.outputs[0].data_id["detector"]
+        if one.job.id in lost and kind in SPARED:
+            users = [p for p in later.jobs if p.job.outputs[0].data_id["detector"] == detector and p.state != "missing"]
+            there = sum(p.state == "exists" for p in users)
+            out.append(
+                f"the {kind} of detector {detector} failed: {len(users)} jobs go without it"
+                + (f" ({there} were done so before)" if there else "")
+                + ", with the values of the camera where it has them, else in adu"
+            )
+    return out
 
 
 def resume(repo: Repository, executor: Executor, stamp: str = "", options: Options | None = None) -> Summary:
@@ -221,8 +277,8 @@ def resume(repo: Repository, executor: Executor, stamp: str = "", options: Optio
     FileError
         there is no such run.
     UsageError
-        another process executes it, another version planned it, or its outputs do not lie in this repository, which
-        has been moved since.
+        another process executes it, another version planned it, its camera file was changed since, or its outputs do
+        not lie in this repository, which has been moved since.
     """
     from fullwell import __version__
 
@@ -234,6 +290,7 @@ def resume(repo: Repository, executor: Executor, stamp: str = "", options: Optio
             where=str(saved.root),
             remedy="plan anew (fullwell run), or go on with that version",
         )
+    check_cameras(saved.header.get("cameras", {}), str(saved.root))
     for job in saved.jobs:
         for out in job.outputs:
             if not Path(os.path.normpath(out.path)).is_relative_to(repo.root):

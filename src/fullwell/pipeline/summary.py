@@ -8,9 +8,11 @@ from typing import Any
 
 from fullwell.pipeline.jobs import Done
 
-__all__ = ["STATES", "Summary"]
+__all__ = ["STATES", "WITH_INPUT", "Summary"]
 
 STATES: tuple[str, ...] = ("done", "kept", "failed", "lost")
+WITH_INPUT = "input failed"
+"""Kind of the failure of a job whose input was not made."""
 LISTED = 100
 """Failures that are listed one by one in the JSON document; all are in the folder of the run."""
 
@@ -25,6 +27,9 @@ class Summary:
     wall : of the run [s]. cpu, busy : processor and wall time inside the tasks, all workers together [s].
     retried, lost_workers : attempts beyond the first; workers that died.
     interrupted : by the user. stopped : why the run ended before its end, "" where it did not.
+    missing : jobs that were not begun, since a calibration that they need is not there, and why.
+    spared : what was done without a calibration whose making failed, in sentences. runs : stamps of the runs.
+    failures : of each job that failed of itself; `dependants` of it are the jobs that failed with it.
     """
 
     total: int = 0
@@ -40,16 +45,42 @@ class Summary:
     seconds: Counter[str] = field(default_factory=Counter)
     failures: list[dict[str, Any]] = field(default_factory=list)
     notes: Counter[str] = field(default_factory=Counter)
+    missing: list[dict[str, Any]] = field(default_factory=list)
+    spared: list[str] = field(default_factory=list)
+    runs: list[str] = field(default_factory=list)
 
     def add(self, done: Done, record: str = "") -> None:
         """Take up the final word about a job; `record` is the path of its record of failure."""
         self.counts[done.task, done.state] += 1
         for text in done.notes:
             self.notes[text] += 1
-        if done.failure is not None:
-            one = {"job": done.job, "task": done.task, "state": done.state, "error": done.failure.line}
-            one.update(where=done.failure.where, remedy=done.failure.remedy, record=record)
-            self.failures.append(one)
+        if done.failure is None:
+            return
+        cause = done.failure.context.get("cause") if done.failure.kind == WITH_INPUT else None
+        first = next((one for one in self.failures if cause and one["job"] == cause), None)
+        if first is not None:
+            first["dependants"].append({"job": done.job, "task": done.task})
+            return
+        one = {"job": done.job, "task": done.task, "state": done.state, "error": done.failure.line}
+        one.update(where=done.failure.where, remedy=done.failure.remedy, record=record, dependants=[])
+        self.failures.append(one)
+
+    def follow(self, later: Summary) -> None:
+        """Take up a run that did without what failed in this one: jobs that failed with an input count by it alone."""
+        for one in self.failures:
+            for user in one["dependants"]:
+                self.counts[user["task"], "failed"] -= 1
+                self.total -= 1
+            one["dependants"] = []
+        for mine, theirs in ((self.counts, later.counts), (self.seconds, later.seconds), (self.notes, later.notes)):
+            mine.update(theirs)  # type: ignore[arg-type]
+        self.failures += later.failures
+        self.missing += later.missing
+        self.runs += later.runs
+        for name in ("total", "wall", "cpu", "busy", "retried", "lost_workers"):
+            setattr(self, name, getattr(self, name) + getattr(later, name))
+        self.workers = max(self.workers, later.workers)
+        self.interrupted, self.stopped = later.interrupted, later.stopped
 
     def spend(self, done: Done) -> None:
         """Take up the time of an attempt, successful or not."""
@@ -73,8 +104,8 @@ class Summary:
 
     @property
     def ok(self) -> bool:
-        """Whether every job is done or was kept."""
-        return not (self.count("failed", "lost") or self.left or self.stopped or self.interrupted)
+        """Whether every job is done or was kept, and none is missing."""
+        return not (self.missing or self.count("failed", "lost") or self.left or self.stopped or self.interrupted)
 
     @property
     def exit_code(self) -> int:
@@ -88,7 +119,10 @@ class Summary:
             **{name: getattr(self, name) for name in (*names, "interrupted", "stopped", "ok")},
             "states": {state: self.count(state) for state in STATES},
             "tasks": [dict(zip(("task", *STATES, "seconds"), row, strict=True)) for row in self.table()[1]],
+            "missing": self.missing[:LISTED],
             "failures": self.failures[:LISTED],
+            "spared": self.spared,
+            "runs": self.runs,
             "warnings": dict(self.notes),
         }
 
@@ -102,5 +136,5 @@ class Summary:
         """One line for people."""
         states = ", ".join(f"{self.count(s)} {s}" for s in STATES if self.count(s)) or "nothing done"
         share = f", {100 * self.overhead / self.busy:.0f} % beyond the tasks" if self.busy else ""
-        left = f", {self.left} left" if self.left else ""
+        left = (f", {self.left} left" if self.left else "") + (f", {len(self.missing)} missing" if self.missing else "")
         return f"{states}{left}; {self.wall:.1f} s with {self.workers} at a time{share}"

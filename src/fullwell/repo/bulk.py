@@ -155,11 +155,19 @@ class Shelf:
                 out.append(one)
         return out
 
+    def nearest(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> Certified | None:
+        """Of the calibrations of a detector (and a filter) the one whose validity is nearest to an exposure."""
+        same = self.by_place.get((kind, detector, physical_filter if kind in FILTERED else ""), ())
+        return min(same, key=lambda c: _distance(c.timespan, timespan), default=None)
+
+    def holds(self, kind: str, detector: int) -> bool:
+        """Whether a calibration of a kind is valid at any time for a detector, in whatever filter."""
+        return any(key[:2] == (kind, detector) and found for key, found in self.by_place.items())
+
     def near(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> str:
         """A sentence about what comes nearest to a calibration that is missing."""
-        same = self.by_place.get((kind, detector, physical_filter if kind in FILTERED else ""), ())
-        if same:
-            one = min(same, key=lambda c: _distance(c.timespan, timespan))
+        one = self.nearest(kind, detector, physical_filter, timespan)
+        if one is not None:
             return f"the nearest {kind} of detector {detector} is valid {shown(one.timespan)} (run {one.run})"
         others = [key for key, found in self.by_place.items() if key[0] == kind and found]
         if not others:
