@@ -230,7 +230,7 @@ class FitsFile:
 
             window = Window(self.buffer, hdu.start, hdu.offset + -(-hdu.size // BLOCK) * BLOCK)
             with decoding(f"{self.path}, {hdu.label}", "the HDU"):
-                self._astropy[hdu.index] = fits.open(window, lazy_load_hdus=False)
+                self._astropy[hdu.index] = fits.open(window, lazy_load_hdus=False, character_as_bytes=True)
         return self._astropy[hdu.index][1]
 
     def table(self, hdu: Hdu) -> Any:

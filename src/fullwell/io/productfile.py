@@ -1,7 +1,8 @@
 """Calibration products to files and back.
 
 Images (bias, dark, flat) are FITS in the layout of frames, as the LSST library writes its own; tables (gain,
-defects, crosstalk, linearity) are ECSV, which people read, or a FITS table where the name ends in ``.fits``.
+defects, crosstalk, linearity) are ECSV, which people read, or a FITS table where the name ends in ``.fits``; photon
+transfer has several tables, in one FITS file.
 What a product was made of, and what it applies to, goes with it in either form. The only keys that depend on
 the moment of writing are CALIB_CREATION_DATE and CALIB_CREATION_TIME, and the comments of the checksums.
 """
@@ -27,7 +28,8 @@ from fullwell.io.defectfile import is_regions, read_regions, read_text_defects
 from fullwell.io.fitsfile import FitsFile, decoding, open_fits, sniff
 from fullwell.io.framefile import read_history, read_keys, read_layout
 from fullwell.io.layout import header_of, history_table, image_hdu, key_table, mask_header, record_line
-from fullwell.products import PRODUCTS, ImageProduct, Product
+from fullwell.io.tablesfile import has_tables, read_tables, write_tables
+from fullwell.products import PRODUCTS, ImageProduct, Product, Ptc
 
 __all__ = ["read_product", "write_product"]
 
@@ -174,7 +176,8 @@ def write_product(
 
     Parameters
     ----------
-    path : an image product is FITS whatever its name; a table is FITS where the name ends in ``.fits``, else ECSV.
+    path : an image product is FITS whatever its name; a table is FITS where the name ends in ``.fits``, else ECSV;
+        photon transfer is FITS, and the name must say so.
     compress : as `write_frame`, for images.
 
     Raises
@@ -183,6 +186,15 @@ def write_product(
         the file cannot be written; nothing is left then. UsageError: the product has no form on disk.
     """
     target = Path(path)
+    if isinstance(product, Ptc):
+        if not target.name.endswith(_FITS):
+            raise UsageError(
+                "a photon transfer has several tables, which no ECSV file holds",
+                where=str(target),
+                remedy="give a name that ends in .fits; ptc.to_table().write(...) gives the adopted numbers alone",
+            )
+        write_tables(product, target, {**_origin(product), **_cards(product)}, overwrite)
+        return
     if not isinstance(product, ImageProduct):
         _write_table(product, target, overwrite)
         return
@@ -301,6 +313,11 @@ def _read_fits(path: str, wanted: str | None, extra: Mapping[str, Any]) -> Produ
     with open_fits(path) as file:
         if any(h.name == "IMAGE" or h.header.get("EXTTYPE") == "IMAGE" for h in file.hdus):
             return _read_image(file, wanted)
+        if has_tables(file):
+            cls = _class(str(file.hdus[0].header["FWSCHEMA"]).removeprefix("fullwell/"), path, wanted)
+            assert issubclass(cls, Ptc)
+            _warn_newer(cls, file.hdus[0].header.get("PTC_VERSION") or "0", path)
+            return read_tables(file, cls, extra)
         tables = [h for h in file.hdus if h.kind == "table" and h.name not in ("HISTORY", "FULLWELL")]
         if not tables:
             raise FileError(
@@ -324,8 +341,8 @@ def _read_fits(path: str, wanted: str | None, extra: Mapping[str, Any]) -> Produ
 def read_product(path: str | os.PathLike[str], kind: str | None = None, **more: Any) -> Product:
     """Read a calibration product.
 
-    Our own files; combined bias, dark and flat, defects, crosstalk and linearity of the LSST library; defects as
-    a table of boxes (ECSV, FITS, text of four columns) or of FITS regions.
+    Our own files; combined bias, dark and flat, defects, crosstalk, linearity and photon transfer of the LSST library;
+    defects as a table of boxes (ECSV, FITS, text of four columns) or of FITS regions.
 
     Parameters
     ----------

@@ -14,6 +14,9 @@ from fullwell.products.base import Product
 
 __all__ = ["Gain"]
 
+UNSTATED = ("", "file", "unknown")
+"""Estimators that say nothing of how a gain was measured."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Gain(Product):
@@ -26,6 +29,7 @@ class Gain(Product):
     read_noise [electron], read_noise_error; read_noise_adu [adu]: known even where the gain is not (NaN).
     turnoff : [adu above overscan], NaN where unknown; saturation [adu], suspect [adu].
     estimator : "pair", "header", "option", "camera" …; range : (lowest, highest) signal used [adu].
+    ptc : id of the photon transfer that it was taken from, "" if from none.
     """
 
     kind: ClassVar[str] = "gain"
@@ -47,6 +51,12 @@ class Gain(Product):
     read_noise_adu: NDArray[np.float64] | None = None
     estimator: str = ""
     range: tuple[float, float] = (float("nan"), float("nan"))
+    ptc: str = ""
+
+    @property
+    def has_method(self) -> bool:
+        """Whether it says how it was measured, or who stated it; without that its bias is not known."""
+        return self.estimator.strip().lower() not in UNSTATED
 
     def _settle(self) -> None:
         n = len(self.amps)
@@ -122,6 +132,7 @@ class Gain(Product):
         meta = {str(key).lower(): value for key, value in table.meta.items()}
         low, high = (float("nan" if meta.get(key) is None else str(meta[key])) for key in ("range_low", "range_high"))
         estimator = str(meta.get("estimator") or "file")
+        more.setdefault("ptc", str(meta.get("ptc") or ""))
         return cls(amps=amps, estimator=estimator, range=(low, high), **{**values, **more})
 
     def to_table(self) -> Any:
@@ -144,6 +155,8 @@ class Gain(Product):
             table[label] = getattr(self, label)
             table[label].unit = unit
         table.meta.update(schema=self.schema, version=self.version, estimator=self.estimator, id=self.id)
+        if self.ptc:
+            table.meta["ptc"] = self.ptc
         for key, value in zip(("range_low", "range_high"), self.range, strict=True):
             if np.isfinite(value):
                 table.meta[key] = float(value)

@@ -7,6 +7,7 @@ electron2. Covariances and matrices are indexed ``[..., i, j]``, i the serial la
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar
 
@@ -20,6 +21,12 @@ from fullwell.products.gain import Gain
 __all__ = ["Estimate", "Points", "Ptc"]
 
 F8 = NDArray[np.float64]
+SCALARS = (
+    *("gain", "gain_error", "gain_model_error", "read_noise", "read_noise_error", "read_noise_adu", "a00", "a00_error"),
+    *("chi2", "turnoff", "turnoff_error", "rolloff", "rolloff_error", "rolloff_tau", "rolloff_tau_error"),
+    *("range_low", "range_high"),
+)
+"""Fields of `Ptc` with one number per amplifier."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +52,8 @@ class Points:
     rejected : (n,) share of the pixels that were clipped as hit by cosmic rays or defects.
     columns : mean number of columns used, for `row_variance`.
     reasons : n texts, "" for a good point, else why it takes no part in any fit.
+    notes : n texts, what is odd about a point that is used all the same (levels that differ, a lamp that drifts).
+    clip_factor : what the clip left of the variance of a Gaussian; `variance` has been divided by it.
     """
 
     amp: str
@@ -72,10 +81,12 @@ class Points:
     pixels: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
     columns: float = float("nan")
     reasons: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    clip_factor: float = 1.0
 
     def __post_init__(self) -> None:
         n = np.asarray(self.mean).size
-        skip = ("amp", "columns", "reasons", "covariance", "pixels")
+        skip = ("amp", "columns", "reasons", "covariance", "pixels", "notes", "clip_factor")
         for name in (f.name for f in fields(self) if f.name not in skip):
             values = np.asarray(getattr(self, name), np.float64).ravel()
             if values.size == 0:
@@ -93,9 +104,11 @@ class Points:
             raise GeometryError(f"covariances of shape {cov.shape} for {n} pairs", where=f"amplifier {self.amp}")
         object.__setattr__(self, "covariance", cov)
         object.__setattr__(self, "pixels", pixels)
-        object.__setattr__(self, "reasons", tuple(self.reasons) or ("",) * n)
-        if len(self.reasons) != n:
-            raise GeometryError(f"{len(self.reasons)} reasons for {n} pairs", where=f"amplifier {self.amp}")
+        for name in ("reasons", "notes"):
+            texts = tuple(getattr(self, name)) or ("",) * n
+            object.__setattr__(self, name, texts)
+            if len(texts) != n:
+                raise GeometryError(f"{len(texts)} {name} for {n} pairs", where=f"amplifier {self.amp}")
 
     def __len__(self) -> int:
         return int(self.mean.size)
@@ -167,11 +180,15 @@ class Ptc(Product):
     points, estimates, diagnosis : by amplifier: what was measured, every estimator, sentences of what bends the curve.
     pairs : ids of the two flats of each pair.
     model : (n_amp, n) variance of the fitted model at each point [adu2]; used : (n_amp, n) points of the fit.
+    covariance_model : (n_amp, n, M, M) covariances of the fitted model [adu2].
     """
 
     kind: ClassVar[str] = "ptc"
     schema: ClassVar[str] = "fullwell/ptc"
-    content: ClassVar[tuple[str, ...]] = ("amps", "gain", "read_noise_adu", "a00", "turnoff", "fit_type", "estimator")
+    content: ClassVar[tuple[str, ...]] = (
+        *("amps", "gain", "read_noise", "read_noise_adu", "a00", "turnoff", "fit_type", "estimator"),
+        *("a", "b", "noise_matrix", "points"),
+    )
 
     amps: tuple[str, ...]
     gain: F8
@@ -204,15 +221,11 @@ class Ptc(Product):
     pairs: tuple[tuple[str, str], ...] = ()
     model: F8 = field(default_factory=lambda: np.zeros((0, 0)))
     used: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
+    covariance_model: F8 = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
 
     def _settle(self) -> None:
         n = len(self.amps)
-        arrays = (
-            *("gain", "gain_error", "gain_model_error", "read_noise", "read_noise_error", "read_noise_adu"),
-            *("a00", "a00_error", "chi2", "turnoff", "turnoff_error", "range_low", "range_high"),
-            *("rolloff", "rolloff_error", "rolloff_tau", "rolloff_tau_error"),
-        )
-        for name in arrays:
+        for name in SCALARS:
             values = np.asarray(getattr(self, name), np.float64)
             values = np.full(n, np.nan) if values.size == 0 else values
             if values.shape != (n,):
@@ -222,13 +235,32 @@ class Ptc(Product):
             if not getattr(self, name):
                 object.__setattr__(self, name, ("" if name == "status" else (),) * n)
 
+        if self.points and tuple(p.amp for p in self.points) != self.amps:
+            raise GeometryError(
+                f"points of amplifiers {', '.join(p.amp for p in self.points)} for {', '.join(self.amps)}",
+                where=self.source or None,
+            )
+
+    def _parts(self) -> list[Any]:
+        values = [getattr(self, name) for name in self.content if name != "points"]
+        measured = [(p.amp, p.mean, p.variance, p.covariance, p.reasons) for p in self.points]
+        return [self.kind, *values, *(part for point in measured for part in point)]
+
     def facts(self) -> dict[str, str]:
-        """Amplifiers, estimator, median gain and noise."""
-        known = np.isfinite(self.gain)
-        out = {"amplifiers": f"{len(self.amps)}", "estimator": self.estimator, "fit": self.fit_type}
-        if known.any():
-            out["gain"] = f"{np.median(self.gain[known]):.4g} electron/adu (median)"
-        return out
+        """Amplifiers, pairs, estimator, fit, median gain and noise, amplifiers without a gain."""
+        out = {"amplifiers": f"{len(self.amps)}", "estimator": self.estimator or "not stated"}
+        if self.fit_type:
+            out["fit"] = self.fit_type
+        if self.points:
+            out["pairs of flats"] = f"{max(map(len, self.points))}"
+        for name, values, unit in (
+            *(("gain", self.gain, "electron/adu"), ("read noise", self.read_noise, "electron")),
+            *(("a00", self.a00, "1/electron"), ("turnoff", self.turnoff, "adu")),
+        ):
+            if np.isfinite(values).any():
+                out[name] = f"{np.nanmedian(values):.4g} {unit} (median)"
+        lost = [f"{a} ({why})" for a, why in zip(self.amps, self.status, strict=True) if why]
+        return {**out, "without a gain": "; ".join(lost)} if lost else out
 
     def amplifier(self, name: str) -> int:
         """Index of amplifier `name`; GeometryError where there is none."""
@@ -244,7 +276,8 @@ class Ptc(Product):
         return Gain(
             amps=self.amps, gain=self.gain, gain_error=self.gain_error, gain_model_error=self.gain_model_error,
             read_noise=self.read_noise, read_noise_error=self.read_noise_error, read_noise_adu=self.read_noise_adu,
-            turnoff=self.turnoff, estimator=self.estimator, observation=self.observation, inputs=(self.id,),
+            turnoff=self.turnoff, estimator=self.estimator, observation=self.observation,
+            inputs=(self.id,), ptc=self.id,
             range=(float(low.min()), float(high.max())) if low.size and high.size else (np.nan, np.nan),
             history=self.history, notes=self.notes, source=self.source,
         )  # fmt: skip
@@ -255,16 +288,48 @@ class Ptc(Product):
 
         table = QTable()
         table["amplifier"] = list(self.amps)
-        units = {"gain": "electron/adu", "read_noise": "electron", "read_noise_adu": "adu", "a00": "1/electron"}
-        for name, stem in (
-            *(("gain", "gain"), ("gain_error", "gain"), ("gain_model_error", "gain"), ("read_noise", "read_noise")),
-            *(("read_noise_error", "read_noise"), ("read_noise_adu", "read_noise_adu"), ("a00", "a00")),
-            *(("a00_error", "a00"), ("chi2", ""), ("turnoff", "adu"), ("turnoff_error", "adu"), ("rolloff", "adu")),
-            *(("range_low", "adu"), ("range_high", "adu")),
-        ):
+        units = {"gain": "electron/adu", "read_noise": "electron", "read_noise_adu": "adu", "a00": "1/electron",
+                 "chi2": ""}  # fmt: skip
+        for name in SCALARS:
+            stem = name.removesuffix("_error").removesuffix("_model")
             table[name] = getattr(self, name)
-            table[name].unit = units.get(stem, stem)
+            table[name].unit = units.get(stem, "adu")
         table["status"] = list(self.status)
         table.meta.update(schema=self.schema, version=self.version, estimator=self.estimator, id=self.id,
                           fit_type=self.fit_type)  # fmt: skip
         return table
+
+    def to_tables(self) -> dict[str, Any]:
+        """Name -> astropy table, all that the product holds; see `fullwell.products.ptc_tables`."""
+        from fullwell.products.ptc_tables import tables_of_ptc
+
+        return tables_of_ptc(self)
+
+    @classmethod
+    def from_tables(cls, tables: Mapping[str, Any], meta: Mapping[str, Any], **more: Any) -> Ptc:
+        """The product of its tables; FileError where one is missing or lacks a column."""
+        from fullwell.products.ptc_tables import ptc_of_tables
+
+        return ptc_of_tables(tables, meta, **more)
+
+    @classmethod
+    def from_table(cls, table: Any, **more: Any) -> Ptc:
+        """The product of one table: of the LSST library, or the adopted numbers as `to_table` gives them.
+
+        Raises
+        ------
+        FileError
+            a column is missing.
+        """
+        if "AMPLIFIER_NAME" in table.colnames:
+            from fullwell.products.lsst_ptc import from_lsst
+
+            return from_lsst(table, **more)
+        meta = {str(key).lower(): value for key, value in table.meta.items()}
+        return cls.from_tables({"AMPLIFIERS": table}, meta, **more)
+
+    def to_lsst(self) -> Any:
+        """The table of the LSST library; see `fullwell.products.lsst_ptc`."""
+        from fullwell.products.lsst_ptc import to_lsst
+
+        return to_lsst(self)
