@@ -3,6 +3,7 @@
 from fullwell.products.base import PRODUCTS, Product
 from fullwell.products.crosstalk import Crosstalk
 from fullwell.products.defects import Defects
+from fullwell.products.emva1288 import Emva1288
 from fullwell.products.gain import Gain
 from fullwell.products.images import Bias, Dark, Flat, ImageProduct
 from fullwell.products.linearity import Linearity
@@ -14,6 +15,7 @@ __all__ = [
     "Crosstalk",
     "Dark",
     "Defects",
+    "Emva1288",
     "Estimate",
     "Flat",
     "Gain",
