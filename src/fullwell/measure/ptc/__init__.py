@@ -6,6 +6,7 @@ from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.fitting import MODELS, fit
 from fullwell.measure.ptc.points import PairValues, measure_pair
+from fullwell.measure.ptc.turnoff import Turnoff, turnoff
 
 __all__ = [
     "MODELS",
@@ -13,7 +14,9 @@ __all__ = [
     "Fit",
     "FitConfig",
     "PairValues",
+    "Turnoff",
     "fit",
     "measure_pair",
     "measure_points",
+    "turnoff",
 ]

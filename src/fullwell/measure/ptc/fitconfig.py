@@ -19,7 +19,7 @@ class FitConfig(StepConfig):
     window: float = Field(50_000.0, gt=0, description="the curve is first fitted below this signal [electron]")
     window_scaled: bool = Field(True, description="window and gap are in electrons; otherwise in adu")
     cut: float = Field(5.0, gt=0, description="a point further from the curve is an outlier [sigma]")
-    floor: float = Field(0.005, ge=0, description="part of the variance by which the model may be wrong [fraction]")
+    floor: float = Field(0.003, ge=0, description="part of the variance by which the model may be wrong [fraction]")
     scatter: Literal["statistical", "poisson"] = Field(
         "statistical",
         description="sigma of a point: its error and the floor, or sqrt(variance), which older codes take",
@@ -43,7 +43,9 @@ class FitConfig(StepConfig):
     degree: int = Field(3, ge=1, le=6, description="of the polynomial")
     side: int = Field(0, ge=0, description="side M of the matrices of the full covariance fit; 0: all lags measured")
     long_range: int = Field(0, ge=0, description="subtract a plane fitted to lags from this one on; 0: no")
-    long_range_degree: int = Field(1, ge=0, le=3, description="of the polynomial of the long-range covariance")
+    long_range_degree: int = Field(
+        1, ge=0, le=3, description="of the polynomial, in each lag, of the long-range covariance"
+    )
     turnoff: Literal["kept", "emva1288", "decrease"] = Field(
         "kept", description="highest point on the curve; largest variance seen from the top; before a lasting decrease"
     )

@@ -22,14 +22,16 @@ __all__ = ["fit_full_covariance", "subtract_long_range"]
 
 F8 = NDArray[np.float64]
 ROUNDS = 4
+ENOUGH = 1e-4
+SETTLED = 1e-5
 POWERS = np.arange(5)
 
 
 def subtract_long_range(covariance: F8, start: int, degree: int) -> F8:
-    """Covariances (n, L, L) less the polynomial of the lags that is fitted to those with i or j of `start` or more."""
+    """Covariances (n, L, L) less the polynomial, of `degree` in each lag, fitted where i or j is `start` or more."""
     side = covariance.shape[1]
     i, j = np.meshgrid(np.arange(side), np.arange(side), indexing="ij")
-    terms = np.stack([i**p * j**q for p in range(degree + 1) for q in range(degree + 1 - p)], axis=-1).astype(float)
+    terms = np.stack([i**p * j**q for p in range(degree + 1) for q in range(degree + 1)], axis=-1).astype(float)
     far = (i >= start) | (j >= start)
     if far.sum() <= terms.shape[-1]:
         return covariance
@@ -69,7 +71,7 @@ def _solve(quartic: Quartic, data: _Compressed, start: F8, scale: float) -> tupl
         jac = np.matmul(data.r, (slopes * units[:, None, None]).transpose(1, 0, 2))
         return r.ravel(), jac.reshape(r.size, -1)
 
-    found = marquardt(residuals, start, damping=1e-6, tolerance=1e-9)
+    found = marquardt(residuals, start, damping=1e-6, enough=ENOUGH)
     return found.values, found.chi2 + data.rest, found.normal
 
 
@@ -125,7 +127,7 @@ def fit_full_covariance(points: Points, config: FitConfig, exp: Fit, *, with_b: 
         values, chi2, normal = _solve(quartic, data, values, scale)
         fitted = (mean[:, None] ** POWERS) @ quartic(values)[0][:, 0]
         level = np.where(fitted > 0, fitted, level)
-        if abs(values[-1] / before[-1] - 1) < 1e-7:
+        if abs(values[-1] / before[-1] - 1) < SETTLED:
             break
     dof = data.count - quartic.size
     cov = inverse(normal)

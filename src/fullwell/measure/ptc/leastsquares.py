@@ -39,7 +39,7 @@ def inverse(normal: F8) -> F8:
 
 
 def marquardt(
-    model: Callable[[F8], tuple[F8, F8]], start: F8, *, steps: int = 60, tolerance: float = 1e-10, damping: float = 1e-3
+    model: Callable[[F8], tuple[F8, F8]], start: F8, *, steps: int = 60, enough: float = 1e-12, damping: float = 1e-3
 ) -> Solution:
     """Minimise |r(p)|^2.
 
@@ -47,8 +47,8 @@ def marquardt(
     ----------
     model : p -> (data less model) / errors (m,), derivatives of the model / errors (m, p).
     start : (p,) first values.
-    tolerance : ends when a step lowers chi2 by a smaller part of it (or by 1e-12), or is smaller than this part of an
-        error.
+    enough : the search ends when a step lowers chi2 by less, or by less than 1e-10 of it; where chi2 is in units of the
+        errors, a step of 1e-4 moves no parameter by more than a hundredth of its error.
 
     Notes
     -----
@@ -73,7 +73,7 @@ def marquardt(
             damping = max(damping, 1e-9) * 10
         if not new <= chi2:
             return Solution(p, chi2, normal, step, bool(np.isfinite(chi2)))
-        done = chi2 - new <= tolerance * new + 1e-12 or float(np.max(np.abs(move))) < tolerance
+        done = chi2 - new <= 1e-10 * new + enough
         p, chi2, damping = trial, new, damping / 10
         normal, gradient = jac.T @ jac, jac.T @ r
         if done:

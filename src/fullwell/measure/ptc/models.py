@@ -45,7 +45,7 @@ def exponential(values: F8, mean: F8) -> tuple[F8, F8]:
 
 @lru_cache(maxsize=32)
 def _table(rows: int, side: int, known: int) -> NDArray[np.intp]:
-    """(rows^2, side^2, 4) indices into a flat quadrant of `known`^2 values and a zero at its end."""
+    """(4, rows^2 side^2) indices into a flat quadrant of `known`^2 values and a zero at its end."""
     p, q = np.arange(rows), np.arange(side)
     signs = np.array([1, -1])
     lag = np.abs(p[:, None, None] - signs * q[None, :, None])
@@ -54,13 +54,18 @@ def _table(rows: int, side: int, known: int) -> NDArray[np.intp]:
     px = lag[:, None, :, None, :, None]
     py = lag[None, :, None, :, None, :]
     flat = np.where((px < known) & (py < known), px * known + py, known * known)
-    return np.ascontiguousarray(flat.reshape(rows * rows, side * side, 4))
+    return np.ascontiguousarray(flat.reshape(-1, 4).T)
 
 
 def _matrix(kernel: F8, rows: int, side: int) -> F8:
     """T(kernel): (rows^2, side^2), which makes of a flat quadrant its convolution with `kernel`."""
     known = kernel.shape[0]
-    return np.asarray(np.append(kernel.ravel(), 0.0)[_table(rows, side, known)].sum(axis=2))
+    flat = np.append(kernel.ravel(), 0.0)
+    first, *others = _table(rows, side, known)
+    total = flat.take(first)
+    for indices in others:
+        total += flat.take(indices)
+    return np.asarray(total.reshape(rows * rows, side * side))
 
 
 class Quartic:

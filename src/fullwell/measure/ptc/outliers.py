@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.leastsquares import Solution, marquardt
 from fullwell.measure.ptc.models import exponential
-from fullwell.measure.ptc.weights import candidates, relative_errors, spread
+from fullwell.measure.ptc.weights import candidates, relative_errors
 from fullwell.products.ptc import Points
 
 __all__ = ["Selection", "fit_exponential", "select"]
@@ -25,6 +25,8 @@ __all__ = ["Selection", "fit_exponential", "select"]
 F8 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ROBUST_ROUNDS = 12
+MAD = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
+TINY = 1e-12
 
 
 @dataclass(frozen=True)
@@ -82,23 +84,24 @@ def first_values(mean: F8, variance: F8) -> F8:
     return np.array([k, -2e-6 / k, 0.0])
 
 
-def _judge(points: Points, use: Mask, values: F8, known: F8 | None, config: FitConfig) -> F8:
-    """(n,) distance of each point from the curve [sigma]; NaN for points that cannot take part."""
-    mean, variance = points.mean[use], points.variance[use]
+def _judge(mean: F8, variance: F8, values: F8, part: F8, config: FitConfig) -> F8:
+    """(n,) distance of each point from the curve [sigma]; minus infinity where the curve is not above zero."""
     model = exponential(values, mean)[0]
     safe = np.where(model > 0, model, np.inf)
-    if config.scatter == "poisson":
-        sigma = np.sqrt(variance)
-    else:
-        low = np.abs(variance / safe - 1)
-        part = (
-            known[use] if known is not None else np.full(mean.size, spread(np.sort(low)[: max(3, low.size // 2 + 1)]))
-        )
-        sigma = safe * np.sqrt(part**2 + config.floor**2)
-    out = np.full(len(points), np.nan)
-    with np.errstate(invalid="ignore"):
-        out[use] = np.where(model > 0, (variance - model) / sigma, -np.inf)
-    return out
+    sigma = np.sqrt(variance) if config.scatter == "poisson" else safe * np.sqrt(part**2 + config.floor**2)
+    return np.where(model > 0, (variance - model) / sigma, -np.inf)
+
+
+def _scatter(variance: F8, model: F8, inside: Mask) -> F8:
+    """(n,) errors as parts of the variance, from the scatter of the points in the window; where no errors are known.
+
+    A part that is the same everywhere, from the brighter half of the window, and one in adu2, from the fainter half.
+    """
+    off, level = variance[inside] - model[inside], model[inside]
+    bright = level >= np.median(level)
+    part = float(np.median(np.abs(off / level)[bright])) * MAD
+    floor = float(np.median(np.abs(off)[~bright])) * MAD if not bright.all() else 0.0
+    return np.asarray(np.sqrt(part**2 + (floor / np.where(model > 0, model, np.inf)) ** 2))
 
 
 def _end(mean: F8, kept: Mask, gap: float) -> int:
@@ -116,7 +119,7 @@ def _end(mean: F8, kept: Mask, gap: float) -> int:
 def select(points: Points, config: FitConfig) -> Selection:
     """The points on the curve, and a reason for each other one.
 
-    The first fit is robust and takes the points below `config.window`; each round judges all points anew.
+    The fits are robust; the first takes the points below `config.window`, each round judges all points anew.
     """
     use, reasons = candidates(points, config)
     known = relative_errors(points)
@@ -130,17 +133,16 @@ def select(points: Points, config: FitConfig) -> Selection:
     inside = mean <= config.window / scale
     inside[: min(need + 1, mean.size)] = True
     values, past, kept = first_values(mean[inside], variance[inside]), [inside], inside
-    with np.errstate(divide="ignore", invalid="ignore"):
-        part = known[order] if known is not None else np.full(mean.size, config.floor)
-        part = np.sqrt(part**2 + config.floor**2)
+    part = known[order] if known is not None else np.zeros(mean.size)
     for turn in range(config.rounds):
-        loss = "soft_l1" if turn == 0 or config.loss == "soft_l1" else "linear"
-        fitted = fit_exponential(mean[kept], variance[kept], part[kept], values, loss=loss)[0]
-        if not np.all(np.isfinite(fitted.values)) or fitted.values[0] <= 0:
+        weights = np.sqrt(part**2 + config.floor**2 + TINY)[kept]
+        values = fit_exponential(mean[kept], variance[kept], weights, values, loss="soft_l1")[0].values
+        if not np.all(np.isfinite(values)) or values[0] <= 0:
             text = "the variance does not rise with the mean: the amplifier does not answer to light, or is saturated"
             return Selection(np.zeros(len(points), bool), tuple(reasons), np.zeros(0), known, text)
-        values = fitted.values
-        distance = _judge(points, use, values, known, config)[order]
+        if turn == 0 and known is None:
+            part = _scatter(variance, exponential(values, mean)[0], inside)
+        distance = _judge(mean, variance, values, part, config)
         near = np.abs(distance) < config.cut
         end = _end(mean, near, config.gap / scale)
         kept = near & (np.arange(mean.size) < end)

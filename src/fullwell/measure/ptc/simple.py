@@ -89,8 +89,8 @@ def fit_polynomial(points: Points, config: FitConfig, chosen: Selection, model: 
     slope[:2] = (noise / (2 * values[0]) if values[0] else np.nan), -noise * gain
     return Fit(
         model=model, names=tuple(f"c{k}" for k in range(values.size)), values=values, covariance=cov, chi2=chi2,
-        dof=dof, used=use, reasons=chosen.reasons, gain=gain, gain_error=float(np.sqrt(cov[1, 1])) * gain**2, noise=noise,
-        noise_error=float(np.sqrt(slope @ cov @ slope)),
+        dof=dof, used=use, reasons=chosen.reasons, gain=gain, gain_error=float(np.sqrt(cov[1, 1])) * gain**2,
+        noise=noise, noise_error=float(np.sqrt(slope @ cov @ slope)),
         curve=lambda x: np.asarray(np.asarray(x, np.float64)[..., None] ** np.arange(values.size) @ values),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.products.ptc import Points
 
-__all__ = ["candidates", "relative_errors", "spread"]
+__all__ = ["candidates", "relative_errors"]
 
 F8 = NDArray[np.float64]
 
@@ -25,11 +25,6 @@ def relative_errors(points: Points) -> F8 | None:
             if good.any() and np.all(np.isfinite(error[good])) and np.all(error[good] > 0):
                 return np.asarray(error)
     return None
-
-
-def spread(values: F8) -> float:
-    """Standard deviation of a Gaussian of the same median absolute value."""
-    return float(np.median(np.abs(values)) * 1.4826) if values.size else float("nan")
 
 
 def candidates(points: Points, config: FitConfig) -> tuple[NDArray[np.bool_], list[str]]:
