@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -180,7 +180,11 @@ class PointSeries:
         saturated = 0
         if a.mask is not None or b.mask is not None:
             good, saturated = _usable(a, b, good, cfg.masked)
-        return measure_pair(a.image.array, b.image.array, good, config=cfg, saturated=saturated)
+        found = measure_pair(a.image.array, b.image.array, good, config=cfg, saturated=saturated)
+        times = (a.observation.exposure_time, b.observation.exposure_time)
+        if found.reason and abs(found.delta) > cfg.mismatch * found.mean and not math.isclose(*times, rel_tol=0.01):
+            return replace(found, reason=f"wrong pair: exposure times {times[0]:g} and {times[1]:g} s; {found.reason}")
+        return found
 
     def points(self, bias: Mapping[str, tuple[float, float]], given: Mapping[str, Any]) -> tuple[Points, ...]:
         """All that was gathered, with the checks that look at the whole series."""
@@ -288,8 +292,6 @@ def _wrong_pair(one: Frame, two: Frame) -> str:
             return f"{_name(frame)} is a {frame.observation.kind} frame, no flat"
     if a.filter != b.filter:
         return f"wrong pair: filters {a.filter or 'none'} and {b.filter or 'none'}"
-    if abs(a.exposure_time - b.exposure_time) > 0.02 * max(a.exposure_time, b.exposure_time):
-        return f"wrong pair: exposure times {a.exposure_time:g} and {b.exposure_time:g} s"
     return ""
 
 
