@@ -152,10 +152,7 @@ def pair_up(
     left: list[tuple[str, str]] = []
     value: dict[int, float] = {}
     for k, item in enumerate(items):
-        kind = item.observation.kind
-        label, why = (
-            _label(item, rule, flux_key) if kind in ("flat", "unknown") else ("", f"is a {kind} frame, no flat")
-        )
+        label, why = _label(item, rule, flux_key)
         if why:
             left.append((item.name, why))
             continue

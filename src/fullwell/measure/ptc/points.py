@@ -120,7 +120,7 @@ def measure_pair(
         a, b, use = binned(a, b, use, cfg.binning)
     one, two = (clipped(image, use, cfg.clip, cfg.rounds) for image in (a, b))
     mean = (one.mean + two.mean) / 2
-    known = {"mean": mean, "mean1": one.mean, "mean2": two.mean, "delta": two.mean - one.mean}
+    known: dict[str, Any] = {"mean": mean, "mean1": one.mean, "mean2": two.mean, "delta": two.mean - one.mean}
     if one.count < cfg.pixels / cfg.binning**2 or two.count < cfg.pixels / cfg.binning**2:
         least = min(one.count, two.count)
         return empty(lags, f"{least} pixels with a value are left, fewer than {cfg.pixels // cfg.binning**2}", **known)
@@ -186,7 +186,7 @@ def _covariances(
     return covariance, pixels
 
 
-def _ratio(a: NDArray[Any], b: NDArray[Any], use: NDArray[np.bool_], scale: float) -> dict[str, float]:
+def _ratio(a: NDArray[Any], b: NDArray[Any], use: NDArray[np.bool_], scale: float) -> dict[str, Any]:
     """Mean of (I1 - I2)^2/(I1 + I2), its error and its median [adu]; `scale` is about its mean."""
     count, mean, square, histogram = clipping.ratio_sums(a, b, use, 4 * scale, RATIO_BINS)
     if count < 2:
