@@ -22,11 +22,11 @@ from fullwell.simulation import (
     StarField,
     dark_ladder,
     field_series,
-    flat_pairs,
     grid_detector,
     maps,
     masters,
     night,
+    pair_scenes,
     scene_of,
     sensor_of,
     simulate,
@@ -49,7 +49,14 @@ def test_the_order_is_the_reverse_of_the_correction() -> None:
 @pytest.mark.parametrize("effect", sorted(SWITCHES))
 def test_every_switch_does_something(effect: str) -> None:
     sensor = sensor_of(
-        "demo", 5, nonlinearity=0.01, parallel_pattern=5.0, crosstalk=1e-2, full_well=40000.0, cosmic_rays=20.0
+        "demo",
+        5,
+        nonlinearity=0.01,
+        parallel_pattern=5.0,
+        crosstalk=1e-2,
+        full_well=40000.0,
+        cosmic_rays=20.0,
+        a00=-3e-6,
     )
     scene = FlatScene(level=45000, band="g", time=20)
     on = simulate(scene, sensor, seed=9).frame.image.array
@@ -181,10 +188,10 @@ def test_a_detector_without_overscan_and_one_in_any_orientation() -> None:
 
 
 def test_series_of_scenes() -> None:
-    pairs = list(flat_pairs(5, 100, 10000))
+    pairs = list(pair_scenes(5, 100, 10000))
     levels = [p.level for p in pairs]
     np.testing.assert_allclose(levels, np.repeat([100, 10**2.5, 1000, 10**3.5, 10000], 2))
-    uneven = list(flat_pairs(200, 100, 10000, mismatch_rms=0.01))
+    uneven = list(pair_scenes(200, 100, 10000, mismatch_rms=0.01))
     ratio = np.array([a.level / b.level for a, b in zip(uneven[::2], uneven[1::2], strict=True)])
     assert ratio.std() == pytest.approx(0.01 * np.sqrt(2), rel=4 / np.sqrt(400))
     assert [s.time for s in dark_ladder((1.0, 5.0), 2)] == [1, 1, 5, 5]
@@ -213,7 +220,7 @@ def test_what_cannot_be_meant_is_refused() -> None:
     with pytest.raises(GeometryError, match="does not fill"):
         sensor_of("ideal").with_flat("", np.ones((2, 2), np.float32))
     with pytest.raises(UsageError, match="e_min"):
-        list(flat_pairs(3, 10, 5))
+        list(pair_scenes(3, 10, 5))
     with pytest.raises(UsageError):
         masters(sensor_of("ideal"), seed=1, n_bias=0)
 

@@ -5,8 +5,6 @@ Arrays are float32. The charge has a border of L pixels on all sides, which `fil
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +13,7 @@ from fullwell.kernels.jit import kernel, sum_kernel
 __all__ = ["FEW", "draw", "fill_border", "relative_area"]
 
 F4 = NDArray[np.float32]
+F8 = NDArray[np.float64]
 
 FEW = 16.0
 """Mean below which a draw is an exact Poisson number; above it a normal number is bent into shape."""
@@ -57,13 +56,11 @@ INVERSE[1:] = 1 / np.arange(1, 256)
 
 
 @kernel
-def _poisson(mean: float, rng: Any) -> int:
-    """The count at which the distribution function passes a uniform number; the generator's own above 12."""
+def _poisson(mean: float, uniform: float) -> int:
+    """The count at which the distribution function passes `uniform`, a number within 0 … 1."""
     if mean <= 0.0:
         return 0
-    if mean > 12.0:
-        return int(rng.poisson(mean))
-    left, p, n = rng.random(), np.exp(-mean), 0
+    left, p, n = uniform, np.exp(-mean), 0
     while left > p and n < 255:
         left -= p
         n += 1
@@ -72,17 +69,18 @@ def _poisson(mean: float, rng: Any) -> int:
 
 
 @kernel
-def draw(charge: F4, area: F4, light: F4, dark: F4, normal: F4, rng: Any, noisy: bool) -> None:
+def draw(charge: F4, area: F4, light: F4, dark: F4, uniform: F8, normal: F4, noisy: bool) -> None:
     """charge += Poisson(area * light + dark), in the part of `charge` inside its border.
 
-    Method       below `FEW` exact Poisson numbers by inversion, one uniform number each; above, lambda + s z + (z^2 - 1) / 6 + (z - z^3) / (72 s)
+    Method       below `FEW` exact Poisson numbers; above, lambda + s z + (z^2 - 1) / 6 + (z - z^3) / (72 s)
                  with s = sqrt(lambda) (Cornish and Fisher 1938). It has the mean and the third moment of Poisson
                  numbers, and their variance but for 10 / 5184 / lambda, 8e-6 of it at 16; it is not a whole number.
 
     Parameters
     ----------
     area : (ny, nx) relative; light, dark : (ny, nx), or of one row or column, or one number [electron in this step].
-    normal : (ny, nx) standard normal numbers; size 0: all draws are exact.
+    uniform : (ny, nx) numbers within 0 … 1, size 0 where no mean is below `FEW`; normal : (ny, nx) standard normal
+        numbers, size 0 where all are.
     noisy : False adds the means.
     """
     ny, nx = area.shape
@@ -95,8 +93,8 @@ def draw(charge: F4, area: F4, light: F4, dark: F4, normal: F4, rng: Any, noisy:
             mean = max(area[y, x] * light[y * ly, x * lx] + dark[y * dy, x * dx], np.float32(0))
             if not noisy:
                 charge[y + reach, x + reach] += mean
-            elif mean < FEW or normal.size == 0:
-                charge[y + reach, x + reach] += np.float32(_poisson(np.float64(mean), rng))
+            elif normal.size == 0 or (uniform.size and mean < FEW):
+                charge[y + reach, x + reach] += np.float32(_poisson(np.float64(mean), uniform[y, x]))
             else:
                 z, s = normal[y, x], np.sqrt(mean)
                 bent = (z * z - np.float32(1)) * sixth + (z - z * z * z) * (last / s)

@@ -1,6 +1,8 @@
 """Simulation: scenes to raw frames, with the truth about them."""
 
+from fullwell.simulation.charge import accumulate, area_matrix, expected_covariance
 from fullwell.simulation.exposing import Simulated, simulate
+from fullwell.simulation.flatpairs import FlatPairs, SeriesConfig, SeriesTruth, flat_pairs, write_series_truth
 from fullwell.simulation.masters import exact_products, masters
 from fullwell.simulation.night import NightPlan, night
 from fullwell.simulation.order import ORDER, SWITCHES
@@ -16,7 +18,7 @@ from fullwell.simulation.scenes import (
     StarField,
     dark_ladder,
     field_series,
-    flat_pairs,
+    pair_scenes,
     scene_of,
 )
 from fullwell.simulation.sensor import SensorConfig, SensorModel
@@ -29,25 +31,33 @@ __all__ = [
     "SWITCHES",
     "BiasScene",
     "DarkScene",
+    "FlatPairs",
     "FlatScene",
     "NightPlan",
     "Scene",
     "ScienceScene",
     "SensorConfig",
     "SensorModel",
+    "SeriesConfig",
+    "SeriesTruth",
     "Simulated",
     "Star",
     "StarField",
     "Truth",
+    "accumulate",
+    "area_matrix",
     "dark_ladder",
     "exact_products",
+    "expected_covariance",
     "field_series",
     "flat_pairs",
     "grid_detector",
     "masters",
     "night",
+    "pair_scenes",
     "scene_of",
     "sensor_of",
     "simulate",
+    "write_series_truth",
     "write_truth",
 ]

@@ -169,13 +169,16 @@ def accumulate(
     charge = np.zeros((shape[0] + 2 * reach, shape[1] + 2 * reach), np.float32)
     area = np.ones(shape, np.float32)
     share = np.float32(1 / steps)
-    few = float(bright.max() + dim.max()) * share < compiled.FEW
-    normal = np.zeros((0, 0), np.float32) if few or not noisy else np.empty(shape, np.float32)
     bright, dim = bright * share, dim * share
+    # areas stay within a factor of two, but where a pixel is brighter by far than its amplifier
+    uniform = np.empty(shape if float(bright.min() + dim.min()) < 2 * compiled.FEW and noisy else (0, 0))
+    normal = np.empty(shape if float(bright.max() + dim.max()) > compiled.FEW / 2 and noisy else (0, 0), np.float32)
     for _ in range(steps):
+        if uniform.size:
+            rng.random(out=uniform)
         if normal.size:
             rng.standard_normal(dtype=np.float32, out=normal)
-        compiled.draw(charge, area, bright, dim, normal, rng, noisy)
+        compiled.draw(charge, area, bright, dim, uniform, normal, noisy)
         compiled.fill_border(charge, reach, edge == "wrap")
         compiled.relative_area(charge, kernel, area)
     inner: F4 = charge[reach : reach + shape[0], reach : reach + shape[1]].copy()

@@ -1,11 +1,12 @@
 """Simulate one exposure: from a scene and a sensor to a raw frame and the truth about it.
 
-Order        that of `simulation.order`: response, dark charge, shot noise, cosmic rays, defects, full well,
-             bias pattern, segments with prescan and overscan, non-linearity, parallel pattern, crosstalk,
-             read noise, gain, level and ramp, rounding and clipping.
+Order        that of `simulation.order`: response, brighter-fatter, dark charge, shot noise, cosmic rays, defects,
+             full well, bias pattern, segments with prescan and overscan, non-linearity, parallel pattern,
+             crosstalk, read noise, gain, level and ramp, rounding and clipping.
 Noise        shot noise is Poisson; light of the sky, light of the stars and dark charge are drawn from streams of
-             their own, which gives the same law as one draw of the sum. Read noise is normal and added before the
-             converter rounds, so the overscan shows sqrt(R**2 + g**2 / 12).
+             their own, which gives the same law as one draw of the sum; with the brighter-fatter effect they collect
+             together, in steps (`simulation.charge`), each amplifier for itself. Read noise is normal and added
+             before the converter rounds, so the overscan shows sqrt(R**2 + g**2 / 12).
 References   photon-transfer note 10.2.
 """
 
@@ -25,6 +26,7 @@ from fullwell.cameras import Detector
 from fullwell.frames import Frame, Observation, Plane
 from fullwell.kernels import readout
 from fullwell.simulation import stars as drawing
+from fullwell.simulation.charge import accumulate
 from fullwell.simulation.header import describe
 from fullwell.simulation.order import chosen
 from fullwell.simulation.scenes import FlatScene, Scene, ScienceScene, Star
@@ -32,7 +34,7 @@ from fullwell.simulation.sensor import SensorModel
 from fullwell.simulation.streams import Streams
 from fullwell.simulation.truth import Truth
 
-__all__ = ["Light", "Simulated", "electronics", "expected_raw", "light_of", "simulate"]
+__all__ = ["Light", "Simulated", "each", "electronics", "expected_raw", "light_of", "simulate"]
 
 F4 = NDArray[np.float32]
 EMPTY = np.zeros((0, 0), np.float32)
@@ -125,7 +127,7 @@ def simulate(
     def collect(a: int) -> F4:
         return _segment(sensor, a, _charge(sensor, a, scene, shine, rays, on, streams), on)
 
-    segments = _each(collect, len(sensor.detector), workers)
+    segments = each(collect, len(sensor.detector), workers)
     counts = electronics(sensor, segments, on, streams, workers)
     image = _paste(sensor, counts, on)
     frame = Frame(
@@ -138,7 +140,7 @@ def simulate(
     return Simulated(frame, Truth(sensor, scene, seed, on, shine, rays))
 
 
-def _each(work: Callable[[int], Any], n: int, workers: int) -> list[Any]:
+def each(work: Callable[[int], Any], n: int, workers: int) -> list[Any]:
     """``work(0) … work(n - 1)`` on threads, in order."""
     if workers <= 1 or n == 1:
         return [work(a) for a in range(n)]
@@ -162,6 +164,9 @@ def _charge(
     """Electrons in the data pixels of amplifier `a`, read-out order, before transfer."""
     amp, noisy = sensor.detector.amplifiers[a], "shot_noise" in on
     response: Any = sensor.readout(a, sensor.flat(scene.band)) if "flat" in on else np.ones((1, 1), np.float32)
+    if "brighter_fatter" in on and sensor.area.size:
+        out = _collected(sensor, a, scene, light, response, on, streams)
+        return _with_rays(sensor, a, out, rays, on)
     out = np.zeros(amp.data.shape, np.float32)
     smooth = sensor.readout(a, light.smooth) if isinstance(light.smooth, np.ndarray) else light.smooth
     if np.any(smooth):
@@ -178,6 +183,31 @@ def _charge(
     if "dark" in on and scene.collecting:
         mean = sensor.readout(a, sensor.dark) * np.float32(scene.collecting)
         out += _poisson(streams("dark", a), mean, noisy)
+    return _with_rays(sensor, a, out, rays, on)
+
+
+def _collected(
+    sensor: SensorModel, a: int, scene: Scene, light: Light, response: Any, on: frozenset[str], streams: Streams
+) -> F4:
+    """Light and dark charge of amplifier `a` collected together while the areas of its pixels change."""
+    shape = sensor.detector.amplifiers[a].data.shape
+    smooth = sensor.readout(a, light.smooth) if isinstance(light.smooth, np.ndarray) else light.smooth
+    mean = np.array(np.broadcast_to(smooth * response, shape), np.float32)
+    if light.stars is not None:
+        mean += sensor.readout(a, light.stars) * response
+    if "defects" in on:
+        mean[sensor.readout(a, sensor.blind)] = 0
+    dark: Any = 0.0
+    if "dark" in on and scene.collecting:
+        dark = sensor.readout(a, sensor.dark) * np.float32(scene.collecting)
+    return accumulate(
+        mean, dark, sensor.area[a], shape, streams("light", a), steps=sensor.config.steps, edge="mirror",
+        noisy="shot_noise" in on,
+    )  # fmt: skip
+
+
+def _with_rays(sensor: SensorModel, a: int, out: F4, rays: F4 | None, on: frozenset[str]) -> F4:
+    """Cosmic rays on top, then what is above the full well bleeds."""
     if rays is not None:
         out += sensor.readout(a, rays)
     if "full_well" in on and out.max(initial=0) > sensor.full_well:
@@ -236,7 +266,7 @@ def electronics(
         readout.digitise(out, noise, sensor.read_noise[a], 1 / sensor.gain[a], offset, sensor.top, steps)
         return out
 
-    return _each(convert, len(sensor.detector), workers)
+    return each(convert, len(sensor.detector), workers)
 
 
 def _paste(sensor: SensorModel, counts: list[F4], on: frozenset[str]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from fullwell.base.config import StepConfig
 from fullwell.frames import Observation
 from fullwell.simulation.exposing import Simulated, simulate
 from fullwell.simulation.header import DAY, evening, instrument_of
-from fullwell.simulation.scenes import BiasScene, DarkScene, FlatScene, Scene, ScienceScene, StarField, flat_pairs
+from fullwell.simulation.scenes import BiasScene, DarkScene, FlatScene, Scene, ScienceScene, StarField, pair_scenes
 from fullwell.simulation.sensor import SensorModel
 from fullwell.simulation.streams import child_seed
 
@@ -65,7 +65,7 @@ def scenes_of(plan: NightPlan, seed: int) -> Iterator[tuple[str, Scene]]:
         yield "dark", DarkScene(time=plan.dark_time)
     if plan.pairs:
         band = plan.bands[0] if plan.bands else ""
-        for pair in flat_pairs(plan.pairs, plan.pair_min, plan.pair_max, band=band):
+        for pair in pair_scenes(plan.pairs, plan.pair_min, plan.pair_max, band=band):
             yield "pair", pair
     for band in plan.bands:
         lamp = np.random.default_rng(child_seed(seed, f"lamp {band}")).uniform(0.97, 1.03, plan.flats)

@@ -15,6 +15,7 @@ __all__ = ["ORDER", "SWITCHES", "chosen"]
 
 ORDER: tuple[str, ...] = (
     "flat",
+    "brighter_fatter",
     "dark",
     "shot_noise",
     "cosmic_rays",

@@ -4,6 +4,9 @@ ideal       one amplifier of 256 x 256 without any fixed pattern: response 1, no
 guide       one amplifier, the effects of the CCD data reduction guide: bad columns, dark with hot pixels,
             vignetting and dust.
 demo        the small camera of four amplifiers read at the four corners.
+ptc         the small camera with the brighter-fatter effect and a full well below the end of its converter.
+ptc-16      16 amplifiers of 256 x 256 with overscan, alike but for gain, noise and a00, nothing but photon transfer:
+            no dark, no pattern, response 1; the numbers of the photon-transfer note A.3.
 lsst-e2v    16 amplifiers of 2002 x 512, 18 bits, detector R22_S11 of the instrument lsstcam;
             typical numbers of an e2v sensor of the LSST camera.
 lsst-itl    16 amplifiers of 2000 x 509, R02_S11, the same for an ITL sensor.
@@ -138,7 +141,9 @@ def _detector(name: str) -> Detector:
         return _rubin("R02_S11", 1.68, 6.3, 129000.0)
     if name == "lsst-comcam":
         return _rubin("R22_S00", 1.68, 6.3, 129000.0, "lsstcomcam")
-    if name == "demo":
+    if name == "ptc-16":
+        return grid_detector(8, 2, (256, 256), prescan=8, serial=32, parallel=16)
+    if name in ("demo", "ptc"):
         from fullwell import instruments
 
         camera = instruments.get("demo").camera
@@ -149,7 +154,7 @@ def _detector(name: str) -> Detector:
 
 def _cards(name: str, detector: Detector) -> dict[str, Any]:
     """Header cards by which the files of the preset's camera are recognised."""
-    if name == "demo":
+    if name in ("demo", "ptc"):
         return {"INSTRUME": "demo"}
     if not name.startswith("lsst"):
         return {"INSTRUME": "simulated"}
@@ -179,6 +184,8 @@ PRESETS: dict[str, dict[str, Any]] = {
     "ideal": IDEAL,
     "guide": {"bias_columns": 5, "bias_column_step": 80.0, "hot_fraction": 1e-4, "hot_rate": 500.0, "dust": 40},
     "demo": {"crosstalk": 2e-4, "full_well": 120000.0, "hot_fraction": 2e-4, "spread": 0.1},
+    "ptc": {"crosstalk": 2e-4, "full_well": 65000.0, "spread": 0.05, "a00": -2.7e-6, "a_spread": 0.04},
+    "ptc-16": {**IDEAL, "gain": 0.77, "read_noise": 5.2, "bits": 18, "spread": 0.06, "a00": -2.7e-6, "a_spread": 0.06},
     "lsst-e2v": {**RUBIN, "full_well": 133000.0},
     "lsst-itl": {**RUBIN, "full_well": 129000.0},
     "lsst-comcam": {**RUBIN, "full_well": 129000.0},

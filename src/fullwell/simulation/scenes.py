@@ -28,7 +28,7 @@ __all__ = [
     "StarField",
     "dark_ladder",
     "field_series",
-    "flat_pairs",
+    "pair_scenes",
     "scene_of",
 ]
 
@@ -178,7 +178,7 @@ def scene_of(values: Mapping[str, Any], where: str = "scene") -> Scene:
     return load(SCENES[kind], rest, where=where)
 
 
-def flat_pairs(
+def pair_scenes(
     n: int = 39,
     e_min: float = 50.0,
     e_max: float = 120000.0,

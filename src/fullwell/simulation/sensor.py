@@ -10,7 +10,7 @@ import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from fullwell.base.config import StepConfig
 from fullwell.base.errors import GeometryError
 from fullwell.cameras import Detector
 from fullwell.simulation import maps
+from fullwell.simulation.charge import area_matrix
 from fullwell.simulation.streams import Streams
 
 __all__ = ["SensorConfig", "SensorModel"]
@@ -50,6 +51,9 @@ class SensorConfig(StepConfig):
     nonlinearity : departure of the count from a straight line at full well, relative (positive: too low);
         nonlinearity_cubic : the same for the cubic term.
     crosstalk : largest coefficient between neighbouring amplifiers.
+    a00 [1/electron] : relative change of a pixel's area per electron it holds, negative, the brighter-fatter effect;
+        a_shape : of the coefficients of its neighbours ("e2v", "itl"), a_lags : their range, a_spread : relative
+        scatter between amplifiers; steps : in which the charge of an exposure collects where a00 is not 0.
     full_well [electron] : charge above it bleeds along the column; infinite where 0.
     bits : of the converter.
     cosmic_rays : per second and million pixels.
@@ -93,6 +97,11 @@ class SensorConfig(StepConfig):
     nonlinearity: float = 0.0
     nonlinearity_cubic: float = 0.0
     crosstalk: float = Field(default=0.0, ge=0)
+    a00: float = Field(default=0.0, le=0, description="area change of a pixel per electron it holds [1/electron]")
+    a_shape: Literal["e2v", "itl"] = "e2v"
+    a_lags: int = Field(default=4, ge=2, description="range of the brighter-fatter effect [pixel]")
+    a_spread: float = Field(default=0.0, ge=0, lt=0.5, description="relative scatter of a00 between amplifiers")
+    steps: int = Field(default=24, ge=2, description="in which charge collects where a00 is not 0")
     full_well: float = Field(default=120000.0, ge=0)
     bits: int = Field(default=16, ge=8, le=31)
     cosmic_rays: float = Field(default=0.01, ge=0)
@@ -113,6 +122,7 @@ class SensorModel:
     hot : pixels of the lognormal tail.
     ramps [adu] : one (rows,) array per amplifier; columns [electron] : one (data columns,) array per amplifier.
     cards : header cards of the camera (INSTRUME …).
+    area : (n_amp, L + 1, L + 1) [1/electron] brighter-fatter coefficients [i, j], i serial; (n_amp, 0, 0) for none.
     """
 
     detector: Detector
@@ -130,6 +140,7 @@ class SensorModel:
     ramps: tuple[F4, ...]
     columns: tuple[F4, ...]
     cards: Mapping[str, Any] = field(default_factory=dict)
+    area: F8 = field(default_factory=lambda: np.zeros((0, 0, 0)))
     _flats: dict[str, F4] = field(default_factory=dict, repr=False, compare=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -175,6 +186,7 @@ class SensorModel:
             tuple(_ramp(amp.shape[0], cfg) for amp in detector),
             tuple(_columns(amp.data.width, cfg, streams("parallel", a)) for a, amp in enumerate(detector)),
             dict(cards or {}),
+            _area(cfg, n, streams),
         )
 
     def flat(self, band: str = "") -> F4:
@@ -259,6 +271,14 @@ def _crosstalk(cfg: SensorConfig, n: int, streams: Streams) -> F8:
                 if 0 <= t < n:
                     out[s, t] = cfg.crosstalk * share * draws[s, t]
     return out
+
+
+def _area(cfg: SensorConfig, n: int, streams: Streams) -> F8:
+    """Brighter-fatter coefficients of each amplifier, scaled as a whole."""
+    if not cfg.a00:
+        return np.zeros((n, 0, 0))
+    scale = 1 + cfg.a_spread * streams("area").uniform(-1, 1, n)
+    return scale[:, None, None] * area_matrix(cfg.a_shape, a00=cfg.a00, lags=cfg.a_lags)
 
 
 def _bias(detector: Detector, cfg: SensorConfig, streams: Streams) -> F4:

@@ -78,7 +78,7 @@ class Truth:
 
     @cached_property
     def mean_charge(self) -> F4:
-        """[electron] Mean charge of each pixel before bleeding: light, dark and cosmic rays."""
+        """[electron] Mean charge of each pixel before bleeding: light, dark and cosmic rays; pixels of equal area."""
         out = self.scene * self.throughput + self.dark
         return out if self.rays is None else out + self.rays
 
@@ -139,6 +139,7 @@ class Truth:
             "level": sensor.level.tolist(),
             "linearity": sensor.linearity.tolist(),
             "crosstalk": sensor.crosstalk.tolist(),
+            "area": sensor.area.tolist(),
         }
 
 
