@@ -100,8 +100,8 @@ def estimator_table(
 
 
 def _label(ptc: Ptc, name: str, biased: bool) -> str:
-    adopted = "; adopted" if name == ptc.estimator else ""
-    return f"{name} ({'biased' if biased else 'unbiased'}{adopted})" if biased or adopted else name
+    words = [*(["biased"] if biased else []), *(["adopted"] if name == ptc.estimator else [])]
+    return f"{name} ({', '.join(words)})" if words else name
 
 
 def _reference(ptc: Ptc, found: dict[str, np.ndarray]) -> str:

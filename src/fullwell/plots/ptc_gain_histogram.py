@@ -9,7 +9,7 @@ import numpy as np
 
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLUE, GREEN, ORANGE, RED, styled
-from fullwell.plots.ptc_parts import Curve, cells, curves, note
+from fullwell.plots.ptc_parts import Curve, cells, curves, few_ticks, note
 from fullwell.products import Ptc
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def gain_histogram(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int 
 
     drawn = curves(ptc, amps, what="gains of pairs")
     gains = [ratio_gain(curve) for curve in drawn]
-    figure, grid = cells(drawn, columns=columns, height=1.9)
+    figure, grid = cells(drawn, "gain of a pair [e-/adu]", columns=columns, height=1.9)
     core = np.concatenate([g[c.used & np.isfinite(g)] for c, g in zip(drawn, gains, strict=True)])
     core = core if core.size else np.concatenate([g[np.isfinite(g)] for g in gains])
     span = float(np.ptp(core)) or 0.02 * float(abs(core[0]))
@@ -66,7 +66,7 @@ def gain_histogram(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int 
     grid[0][0].set_xlim(edges[0], edges[-1])
     for cell in grid[::columns]:
         cell[0].set_ylabel("pairs", fontsize=8)
-    figure.supxlabel("gain of a pair [e-/adu]", fontsize=10)
+    few_ticks(grid)
     handles = [
         Patch(color=BLUE, label="used in the fit"),
         Patch(color=ORANGE, label="left out of the fit"),

@@ -9,7 +9,7 @@ import numpy as np
 
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLACK, RED, styled
-from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, kinds_of, names_below, note, within
+from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, few_ticks, kinds_of, names_below, note, within
 from fullwell.plots.ptc_saturation import dose_of
 from fullwell.products import Ptc
 
@@ -43,7 +43,7 @@ def linearity(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
     drawn = curves(ptc, amps, what="means")
     what, doses = dose_of(drawn)
     kinds = kinds_of(drawn)
-    figure, grid = cells(drawn, (1.3, 1.0), columns=columns, height=2.9)
+    figure, grid = cells(drawn, what, (1.3, 1.0), columns=columns, height=2.9)
     residuals = []
     for curve, (top, bottom), dose in zip(drawn, grid, doses, strict=True):
         line = straight(curve, dose)
@@ -68,7 +68,8 @@ def linearity(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
         cell[0].set_ylabel("mean [adu]", fontsize=8)
         cell[1].set_ylabel("residual [%]", fontsize=8)
     lines = [Line2D([], [], color=BLACK, label="straight line"), Line2D([], [], color=RED, ls=":", label="turnoff")]
-    names_below(figure, what, kinds, lines)
+    few_ticks(grid)
+    names_below(figure, kinds, lines)
     return figure
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLACK, GREEN, RED, SKY, styled
-from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, kinds_of, names_below, note
+from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, few_ticks, kinds_of, names_below, note
 from fullwell.products import Ptc
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Regime", "noise", "regimes"]
 
-DEEP, BENT = 5.0, 0.05
+DEEP, BENT = 5.0, 0.02
 """Points of the shot regime have a variance of at least DEEP times that of the read noise, and lie less than BENT
 below the line of light alone."""
 
@@ -61,7 +61,7 @@ def noise(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -> F
 
     drawn = curves(ptc, amps)
     kinds = kinds_of(drawn)
-    figure, grid = cells(drawn, columns=columns, height=2.6)
+    figure, grid = cells(drawn, "mean signal [adu]", columns=columns, height=2.6)
     grid[0][0].set(xscale="log", yscale="log")
     for curve, (ax,) in zip(drawn, grid, strict=True):
         deviation = np.sqrt(np.where(curve.points.variance > 0, curve.points.variance, np.nan))
@@ -76,7 +76,8 @@ def noise(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -> F
         Line2D([], [], color=BLACK, lw=0.9, label="both together, of the adopted gain and read noise"),
         Line2D([], [], color=GREEN, marker="D", ls="", label="noise of 1 adu: here signal [adu] = gain [e-/adu]"),
     ]
-    names_below(figure, "mean signal [adu]", kinds, lines)
+    few_ticks(grid)
+    names_below(figure, kinds, lines)
     return figure
 
 

@@ -10,7 +10,17 @@ import numpy as np
 
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLACK, GREEN, RED, styled
-from fullwell.plots.ptc_parts import Curve, cells, chord_gain, curves, draw_points, kinds_of, names_below, note, within
+from fullwell.plots.ptc_parts import (
+    Curve,
+    cells,
+    chord_gain,
+    curves,
+    draw_points,
+    few_ticks,
+    kinds_of,
+    names_below,
+    within,
+)
 from fullwell.products import Estimate, Ptc
 
 if TYPE_CHECKING:
@@ -87,7 +97,7 @@ def pair_gain(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
     """
     drawn = curves(ptc, amps, what="gains of pairs")
     kinds = kinds_of(drawn)
-    figure, grid = cells(drawn, columns=columns, height=2.3)
+    figure, grid = cells(drawn, "mean signal µ [adu]", columns=columns, height=2.3)
     gains = [curve.pair_gain() for curve in drawn]
     for curve, (ax,), (gain, error) in zip(drawn, grid, gains, strict=True):
         draw_points(ax, curve, curve.points.mean, gain, kinds, error)
@@ -96,7 +106,7 @@ def pair_gain(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
             reach = np.linspace(0, line.high, 80)
             ax.plot(reach, line.at(reach), color=RED, linewidth=1.3)
             ax.errorbar([0], [line.zero], yerr=[line.error], fmt="D", color=RED, markersize=4.5, label="zero flux")
-            note(ax, line.formula(), place="left")
+            ax.set_title(f"{ax.get_title(loc='left')}\n{line.formula()}", fontsize=8)
         estimate = _zero_flux(ptc, curve.index)
         if estimate is not None:
             ax.plot([0], [estimate.gain], "D", mfc="none", mec=BLACK, markersize=7, label="zero_flux")
@@ -112,7 +122,8 @@ def pair_gain(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
     within([cell[0] for cell in grid], [g for g, _ in gains], solid, margin=0.25)
     for cell in grid[::columns]:
         cell[0].set_ylabel("pair gain [e-/adu]", fontsize=8)
-    names_below(figure, "mean signal µ [adu]", kinds, _lines(ptc))
+    few_ticks(grid)
+    names_below(figure, kinds, _lines(ptc))
     return figure
 
 

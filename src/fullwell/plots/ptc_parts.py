@@ -24,6 +24,7 @@ __all__ = [
     "chord_gain",
     "curves",
     "draw_points",
+    "few_ticks",
     "kind_of",
     "kinds_of",
     "names_below",
@@ -187,9 +188,11 @@ def draw_points(
 
 
 def cells(
-    drawn: Sequence[Curve], ratios: Sequence[float] = (1.0,), *, columns: int = 4, height: float = 2.2
+    drawn: Sequence[Curve], x: str, ratios: Sequence[float] = (1.0,), *, columns: int = 4, height: float = 2.2
 ) -> tuple[Figure, list[list[Axes]]]:
     """A sheet with one cell per amplifier, of as many axes one above the other as there are `ratios` of heights.
+
+    `x` is the label of the lowest axes; `height` [inch] that of a cell, `columns` how many lie in a row.
 
     Axes of the same place in their cells share their scales. An amplifier without a measured point says so.
     """
@@ -206,10 +209,12 @@ def cells(
         for part in range(parts):
             first = out[0][part] if out else None
             ax = figure.add_subplot(grid[row * parts + part, column], sharex=out[0][0] if out else None, sharey=first)
-            if cell:
-                ax.sharex(cell[0]) if not out else None
+            if cell and not out:
+                ax.sharex(cell[0])
             last = k + columns >= n and part == parts - 1
             ax.tick_params(labelsize=8, labelbottom=last, labelleft=column == 0)
+            if last:
+                ax.set_xlabel(x, fontsize=9)
             cell.append(ax)
         cell[0].set_title(title_of(curve, short=n > 1), fontsize=9)
         if not curve.measured.any():
@@ -225,8 +230,8 @@ def title_of(curve: Curve, *, short: bool) -> str:
     return f"{curve.name}: {curve.gain:.4f} e-/adu"
 
 
-def names_below(figure: Figure, x: str, kinds: dict[str, tuple[str, str, int]], lines: Sequence[Any] = ()) -> None:
-    """Label `x` of the common axis, and the legend of marks and `lines` under the figure."""
+def names_below(figure: Figure, kinds: dict[str, tuple[str, str, int]], lines: Sequence[Any] = ()) -> None:
+    """The legend of marks by reason and of `lines`, under the figure."""
     from matplotlib.lines import Line2D
 
     handles: list[Any] = [Line2D([], [], marker="o", color=BLUE, ls="", ms=4, label="used in the fit"), *lines]
@@ -234,9 +239,20 @@ def names_below(figure: Figure, x: str, kinds: dict[str, tuple[str, str, int]], 
         face = colour if marker in "x+" else "none"
         label = f"left out: {kind} ({count})"
         handles.append(Line2D([], [], marker=marker, color=colour, mfc=face, ls="", ms=5, label=label))
-    figure.supxlabel(x, fontsize=10)
     columns = max(1, min(len(handles), int(figure.get_figwidth() // 2.6)))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns, fontsize=8)
+
+
+def few_ticks(grid: Sequence[Sequence[Axes]]) -> None:
+    """At most five ticks on the axes of small panels and none between, so that labels do not touch."""
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+    if len(grid) == 1:
+        return
+    for ax in grid[0]:
+        for axis, scale in ((ax.xaxis, ax.get_xscale()), (ax.yaxis, ax.get_yscale())):
+            axis.set_major_locator(LogLocator(numticks=5) if scale == "log" else MaxNLocator(4))
+            axis.set_minor_locator(NullLocator())
 
 
 def note(ax: Axes, text: str, *, place: str = "top") -> None:
@@ -271,7 +287,7 @@ def within(cell: Sequence[Axes], values: Sequence[F8], core: Sequence[F8], *, ma
         off = int(np.sum(v > high + pad)), int(np.sum(v < low - pad))
         words = [f"{n} {word}" for n, word in zip(off, ("above", "below"), strict=True) if n]
         if words:
-            note(ax, f"off the scale: {', '.join(words)}", place="bottom")
+            note(ax, f"off scale: {', '.join(words)}", place="bottom")
 
 
 def chord_gain(gain: float, a00: float, mean: F8) -> F8:

@@ -10,7 +10,18 @@ import numpy as np
 from fullwell.base.errors import DataError
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLACK, GREEN, RED, styled
-from fullwell.plots.ptc_parts import Curve, cells, chord_gain, curves, draw_points, kinds_of, names_below, note, within
+from fullwell.plots.ptc_parts import (
+    Curve,
+    cells,
+    chord_gain,
+    curves,
+    draw_points,
+    few_ticks,
+    kinds_of,
+    names_below,
+    note,
+    within,
+)
 from fullwell.products import Ptc
 
 if TYPE_CHECKING:
@@ -41,7 +52,7 @@ def saturation(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4)
     drawn = curves(ptc, amps, what="gains of pairs")
     what, doses = dose_of(drawn)
     kinds = kinds_of(drawn)
-    figure, grid = cells(drawn, columns=columns, height=2.3)
+    figure, grid = cells(drawn, what, columns=columns, height=2.3)
     gains = [curve.pair_gain() for curve in drawn]
     for curve, (ax,), dose, (gain, error) in zip(drawn, grid, doses, gains, strict=True):
         draw_points(ax, curve, dose, gain, kinds, error)
@@ -66,7 +77,8 @@ def saturation(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4)
     within([cell[0] for cell in grid], [g for g, _ in gains], solid, margin=0.25)
     for cell in grid[::columns]:
         cell[0].set_ylabel("pair gain [e-/adu]", fontsize=8)
-    names_below(figure, what, kinds, _lines(ptc))
+    few_ticks(grid)
+    names_below(figure, kinds, _lines(ptc))
     return figure
 
 

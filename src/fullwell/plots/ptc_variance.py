@@ -9,7 +9,7 @@ import numpy as np
 
 from fullwell.base.figures import plot
 from fullwell.plots.canvas import BLACK, GREEN, RED, styled
-from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, kinds_of, names_below, note, within
+from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, few_ticks, kinds_of, names_below, note, within
 from fullwell.products import Ptc
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def variance(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -
     """
     drawn = curves(ptc, amps)
     kinds = kinds_of(drawn)
-    figure, grid = cells(drawn, (1.2, 1.2, 0.8), columns=columns, height=3.7)
+    figure, grid = cells(drawn, "mean signal [adu]", (1.2, 1.2, 0.8), columns=columns, height=3.7)
     for curve, (top, middle, bottom) in zip(drawn, grid, strict=True):
         mean, level = curve.points.mean, curve.points.variance
         draw_points(top, curve, mean, level, kinds)
@@ -63,7 +63,8 @@ def variance(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -
     for cell in grid[::columns]:
         for ax, label in zip(cell, ("variance [adu²]", "var. / mean [adu]", "residual [σ]"), strict=True):
             ax.set_ylabel(label, fontsize=8)
-    names_below(figure, "mean signal [adu]", kinds, _lines(ptc))
+    few_ticks(grid)
+    names_below(figure, kinds, _lines(ptc))
     return figure
 
 
