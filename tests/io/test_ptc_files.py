@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from tests.helpers.ptcs import assert_same, ptc
+from ptcs import assert_same, ptc
 
 from fullwell import io
 from fullwell.base.errors import FileError, FullwellWarning, UsageError

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.table import Table
-from tests.helpers.ptcs import ORACLE, assert_same, of_oracle, points, ptc
+from ptcs import ORACLE, assert_same, of_oracle, points, ptc
 
 from fullwell.base.errors import FileError
 from fullwell.products import Points, Ptc

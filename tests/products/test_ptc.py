@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.helpers.ptcs import assert_same, points, ptc
+from ptcs import assert_same, points, ptc
 
 from fullwell.base.errors import FileError, GeometryError
 from fullwell.products import Gain, Ptc

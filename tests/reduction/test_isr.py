@@ -69,6 +69,7 @@ def gain() -> Gain:
         read_noise=np.array([3.0, 4.0]),
         read_noise_error=none,
         saturation=np.array([50000.0, 50000.0]),
+        estimator="option",
     )
 
 

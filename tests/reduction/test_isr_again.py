@@ -31,7 +31,8 @@ def detector(name: str = "d") -> Detector:
 
 def gain(value: float = 2.0) -> Gain:
     one = np.ones(1)
-    return Gain(amps=("A",), gain=value * one, gain_error=0 * one, read_noise=5 * one, read_noise_error=0 * one)
+    return Gain(amps=("A",), gain=value * one, gain_error=0 * one, read_noise=5 * one, read_noise_error=0 * one,
+                estimator="option")  # fmt: skip
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ Gains = Annotated[
     typer.Option(
         "--gain",
         metavar="FILE|G|AMP=G,...",
-        help="Gain product, one number for all amplifiers, or one for each [electron/adu].",
+        help="Gain or ptc product, one number for all amplifiers, or one for each [electron/adu].",
         show_default=False,
     ),
 ]
@@ -197,7 +197,7 @@ class Given:
         """
         out = _chosen(self.roles, frame, self.accept)
         gain = with_gain(self.gain, self.read_noise, frame.detector)
-        return out if gain is None else {**out, "gain": gain}
+        return out if gain is None else {**out, gain.kind: gain}
 
 
 def _chosen(roles: Mapping[str, list[Product]], frame: Frame, accept: Collection[str]) -> dict[str, Product]:
@@ -214,7 +214,7 @@ def _chosen(roles: Mapping[str, list[Product]], frame: Frame, accept: Collection
 def with_gain(given: str | None, read_noise: float | None, detector: Detector | None) -> Product | None:
     """The gain of ``--gain`` and ``--read-noise`` as a product, for the amplifiers of `detector`.
 
-    A path is read; ``1.5`` holds for all amplifiers; ``C00=1.5,C01=1.6`` names them.
+    A path is read, of a gain or a photon transfer; ``1.5`` holds for all amplifiers; ``C00=1.5,C01=1.6`` names them.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def with_gain(given: str | None, read_noise: float | None, detector: Detector | 
     if given is None and read_noise is None:
         return None
     if given is not None and Path(given).is_file():
-        return products(gain=[Path(given)])["gain"][0]
+        return _gain_file(Path(given))
     names = detector.names if detector is not None else ("A",)
     values = dict.fromkeys(names, float("nan")) if given is None else _numbers(given, names)
     missing = [name for name in names if name not in values]
@@ -241,6 +241,19 @@ def with_gain(given: str | None, read_noise: float | None, detector: Detector | 
     nan = np.full(len(names), np.nan)
     gains = np.array([values[name] for name in names])
     return Gain(amps=names, gain=gains, gain_error=nan, read_noise=noise, read_noise_error=nan, estimator="option")
+
+
+def _gain_file(path: Path) -> Product:
+    """The gain, or the photon transfer, in a file."""
+    from fullwell import io
+    from fullwell.base.errors import UsageError
+
+    product = io.read_product(path)
+    if product.kind not in ("gain", "ptc"):
+        raise UsageError(
+            f"--gain is given a {product.kind}", where=str(path), remedy=f"give it as --{product.kind} {path}"
+        )
+    return product
 
 
 def _numbers(text: str, names: tuple[str, ...]) -> dict[str, float]:

@@ -30,7 +30,7 @@ Compress = Annotated[bool, typer.Option("--compress", help="Write tile-compresse
 
 
 @app.command(epilog="Example: fullwell isr raw/*.fits --bias bias.fits --flat flat.fits --gain gain.ecsv -o done")
-@common(work=True, reads=True, corrects=("bias", "dark", "flat", "defects", "crosstalk", "linearity"))
+@common(work=True, reads=True, corrects=("bias", "dark", "flat", "ptc", "defects", "crosstalk", "linearity"))
 def isr(
     door: Door,
     files: Files,
@@ -55,7 +55,7 @@ def isr(
             from fullwell.reduction import isr as correct
 
             frame = door.reader.read(path)
-            given = {**found(frame), **door.given.of(frame)}
+            given = _together(found(frame), door.given.of(frame))
             if door.dry_run:
                 done.append(_plan(door, path, outputs[path], frame, given, recipe, off or []))
                 continue
@@ -85,6 +85,13 @@ def _finder(repo: Path | None) -> Callable[[Frame], dict[str, Product]]:
 
     store = Calibrations(open_repo(repo))
     return lambda frame: {kind: cut_out(p, frame) for kind, p in store.of(frame.observation).items()}
+
+
+def _together(found: dict[str, Product], given: dict[str, Product]) -> dict[str, Product]:
+    """What the options give over what the repository has; a gain that is given stands for its photon transfer too."""
+    if {"gain", "ptc"} & set(given):
+        found = {role: p for role, p in found.items() if role not in ("gain", "ptc")}
+    return {**found, **given}
 
 
 def _distinct(outputs: Mapping[Path, Path]) -> None:

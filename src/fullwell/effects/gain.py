@@ -4,7 +4,8 @@ Model        electron = gain x adu, one gain per amplifier [electron/adu].
 Assumes      the overscan has been subtracted; the gain does not depend on the signal (linearity is a step of its own).
 Input        adu, raw or assembled.
 Output       electron; variances scale with the square of the gain. An amplifier whose gain is no positive number
-             becomes NaN and BAD: its electrons are not known.
+             becomes NaN and BAD: its electrons are not known. A gain that does not say by which method it was
+             found is refused, unless `without_method` is set: methods differ by several per cent.
 References   reference ISR, steps 4 and 10; Janesick 2001, chapter 2.
 """
 
@@ -14,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from fullwell.base.errors import DataError
 from fullwell.conductor import Block, Exposure, Layout, StepConfig, amp_order, step
@@ -27,7 +29,11 @@ F4 = NDArray[np.float32]
 
 
 class GainConfig(StepConfig):
-    """The gain step has no settings of its own; the gains are a product."""
+    """The gains are a product; whether one is taken that does not say how it was measured."""
+
+    without_method: bool = Field(
+        False, description="Take a gain that does not say how it was measured: its bias is not known."
+    )
 
 
 @step("gain", needs="gain", unit="adu", leaves="electron", after=("overscan_serial", "saturation"), config=GainConfig)

@@ -44,6 +44,10 @@ class SaturationConfig(StepConfig):
 
     saturation: float | None = Field(None, gt=0, description="of all amplifiers [adu above the overscan]")
     suspect: float | None = Field(None, gt=0, description="of all amplifiers [adu above the overscan]")
+    turnoff: bool = Field(
+        False,
+        description="Flag as suspect from the turnoff of the photon transfer on, where no other level is known.",
+    )
     full_scale: float | None = Field(
         None,
         gt=0,
@@ -112,8 +116,12 @@ def prepare(rows: Rows, product: Gain | None, cfg: SaturationConfig) -> Levels:
         if chosen is not None:
             values = np.full(len(detector), chosen)
         elif product is not None:
-            own = getattr(product, name)[amp_order(product.amps, detector, f"gain {product.source or product.id}")]
+            order = amp_order(product.amps, detector, f"gain {product.source or product.id}")
+            own = getattr(product, name)[order]
             values = np.where(np.isfinite(own), own, values)
+            if name == "suspect" and cfg.turnoff:
+                end = np.asarray(product.turnoff)[order]
+                values = np.where(np.isfinite(values), values, end)
         return values.astype(np.float32) if np.isfinite(values).any() else None
 
     saturation, suspect = level("saturation", cfg.saturation), level("suspect", cfg.suspect)

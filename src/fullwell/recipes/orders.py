@@ -12,7 +12,7 @@ from typing import Any
 
 from fullwell.recipes.recipe import RECIPES, Recipe
 
-__all__ = ["BIAS", "BOOTSTRAP", "DARK", "FLAT", "GENERIC", "LSST"]
+__all__ = ["BIAS", "BOOTSTRAP", "DARK", "FLAT", "GENERIC", "LSST", "PTC"]
 
 LSST = (
     "dither",
@@ -68,7 +68,23 @@ DARK = (*BIAS[:-2], "bias", "nan", "variance")
 """Frames that become a combined dark."""
 
 FLAT = LSST[: LSST.index("flat")]
-"""Frames that become a combined flat; also what a photon transfer measurement takes in electron."""
+"""Frames that become a combined flat."""
+
+PTC = (
+    "dither",
+    "overscan_serial",
+    "saturation",
+    "crosstalk",
+    "overscan_parallel",
+    "linearity",
+    "assemble",
+    "bias",
+    "dark",
+    "defects",
+    "nan",
+)
+"""Flats of which photon transfer is measured: in adu, for the gain is what is looked for; not divided by a flat, which
+would make the variance that of another signal; defects and full pixels are marked, and nothing is filled in."""
 
 _NO_DITHER = {"dither": {"mode": "none", "count_quantisation": False}}
 """Read noise measured on the counts of the camera holds the 1/12 adu**2 of their rounding already."""
@@ -96,5 +112,6 @@ for _recipe in (
     _generic("bias", BIAS, "Frames that become a combined bias.", _NO_LIGHT),
     _generic("dark", DARK, "Frames that become a combined dark.", _SHARED_BIAS),
     _generic("flat", FLAT, "Frames that become a combined flat."),
+    _generic("ptc", PTC, "Flats of which photon transfer is measured: adu, no flat, nothing filled in."),
 ):
     RECIPES.add(_recipe.name, _recipe)

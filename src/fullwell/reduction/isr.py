@@ -23,7 +23,7 @@ from fullwell.conductor.verbs import WholeFrame, check_product, check_shape, pla
 from fullwell.frames import Frame, GainMap, Mask, Observation, Plane
 from fullwell.products import Bias, Dark, Gain, Product
 from fullwell.recipes import RECIPES, Recipe, steps_of
-from fullwell.reduction.gains import check_gains
+from fullwell.reduction.gains import check_gains, check_method, gain_role
 
 __all__ = ["Settings", "isr", "plan"]
 
@@ -74,7 +74,8 @@ def isr(
     Parameters
     ----------
     frame : raw frame in adu (or an assembled one: the steps for raw frames are then left out).
-    products : role ("bias", "dark", "flat", "gain", "defects", "crosstalk", "linearity") -> product.
+    products : role ("bias", "dark", "flat", "gain" or "ptc", "defects", "crosstalk", "linearity") -> product. A photon
+        transfer ("ptc") supplies gain, read noise and turnoff.
     recipe : name or recipe; "auto" is "generic".
     settings : step -> settings, over those of the recipe.
     off : steps to switch off; the history records them.
@@ -93,6 +94,9 @@ def isr(
         a strict recipe lacks a product.
     UnitError
         a product is in a unit that the frame is not in at that step, or the frame is in neither adu nor electron.
+    UsageError
+        a gain does not say how it was measured, and the setting `without_method` of the step "gain" is not set; a gain
+        and a photon transfer are both given.
     RecipeError, ConfigError, GeometryError
     """
     job = make_job(frame, products, recipe, settings, off, workers, keep_components, digests)
@@ -145,6 +149,8 @@ def plan(
     Raises
     ------
     MissingProduct, UnitError, RecipeError, ConfigError
+    UsageError
+        the gain does not say how it was measured.
     """
     off = set(off)
     for name in settings:
@@ -186,6 +192,7 @@ def plan(
             check_product(step, product, unit, shape=shape, where=frame.source or frame.observation.obs_id)
             unit = unit if step.leaves == "same" else step.leaves
         out.append(item)
+    check_method(out, frame.source or frame.observation.obs_id)
     return out
 
 
@@ -210,7 +217,8 @@ def _config(step: Step, order: Recipe, settings: Settings) -> StepConfig:
 
 
 def _with_gain(products: dict[str, Product], detector: Detector) -> dict[str, Product]:
-    """Without a gain product, the nominal gains of the camera where it has all of them."""
+    """The gain of a photon transfer; without either, the nominal gains of the camera where it has all of them."""
+    products = gain_role(products)
     gain = products.get("gain")
     if gain is None and np.isfinite(detector.values("gain")).all():
         products["gain"] = Gain.of_detector(detector)
@@ -355,12 +363,21 @@ def _digested(job: Job, planned: Planned, layout: Layout) -> Any:
     return job.digests.get(key, lambda: make(product, layout, job.exposure))
 
 
+def _origin(planned: Planned) -> dict[str, str]:
+    """Role -> id of the product of a step; that of a gain is the photon transfer that it was taken from."""
+    product = planned.product
+    assert product is not None
+    if isinstance(product, Gain) and product.ptc:
+        return {"ptc": product.ptc}
+    return {planned.step.needs or "": product.id}
+
+
 def finish(job: Job, frame: Frame) -> Frame:
     """History, and the gain map K by reference to what was applied."""
     records = []
     for p in job.planned:
         numbers = job.exposure.numbers.get((p.step.name, "finish"), [(0, {})])[0][1]
-        inputs = {p.step.needs: p.product.id} if p.state == "done" and p.step.needs and p.product is not None else {}
+        inputs = _origin(p) if p.state == "done" and p.step.needs and p.product is not None else {}
         records.append(Record(p.step.name, p.state, p.config.model_dump(mode="json"), inputs, p.note, numbers))
     flat = next((p.product for p in job.planned if p.step.name == "flat" and p.state == "done"), None)
     before = job.frame.gain_map if _is_done("flat", job.frame) else None

@@ -25,6 +25,7 @@ FIELDS: dict[str, tuple[str, ...]] = {
     "flat": (*COMMON, "filter"),
     "defects": ("instrument", "detector", "binning"),
     "gain": COMMON,
+    "ptc": COMMON,
     "crosstalk": ("instrument", "detector"),
     "linearity": COMMON,
 }

@@ -29,6 +29,7 @@ __all__ = [
     "existing",
     "expanded",
     "known_refs",
+    "known_types",
     "made_files",
     "places",
     "raws",
@@ -187,6 +188,12 @@ FILTERED = ("flat",)
 """Kinds of which each physical filter has its own."""
 
 
+def known_types(repo: Repository, names: Iterable[str]) -> list[str]:
+    """Those dataset types that the repository has; one that was made earlier lacks those that came later."""
+    have = {kind.name for kind in repo.butler.registry.queryDatasetTypes()}
+    return [name for name in names if name in have]
+
+
 def shelf(repo: Repository, instrument: str, kinds: Iterable[str], setup: str = "") -> Shelf:
     """The certified calibrations of some kinds."""
     collection = calib_collection(instrument, setup)
@@ -194,7 +201,7 @@ def shelf(repo: Repository, instrument: str, kinds: Iterable[str], setup: str = 
     with speaking(str(repo.path)):
         if collection not in set(repo.butler.collections.query("*")):
             return Shelf(instrument)
-        for kind in kinds:
+        for kind in known_types(repo, kinds):
             rows = list(repo.butler.registry.queryDatasetAssociations(kind, collection))
             paths = places(repo, {row.ref for row in rows})
             for row in rows:
@@ -241,7 +248,7 @@ def made_files(repo: Repository, datasets: Iterable[str]) -> list[tuple[Any, Pat
     """(dataset, file) of all datasets of some types, whatever their run."""
     out: list[tuple[Any, Path]] = []
     with speaking(str(repo.path)):
-        for name in datasets:
+        for name in known_types(repo, datasets):
             refs = list(repo.butler.query_datasets(name, "*", find_first=False, explain=False, limit=None))
             out += files_of(repo, refs)
     return out

@@ -33,6 +33,8 @@ class Calibrations:
     def of(self, seen: Observation) -> dict[str, Product]:
         """Kind -> the product that is valid for an observation; a kind of which there is none is left out.
 
+        Where a photon transfer is valid the gain is left out: it holds the gain, and how it was found.
+
         Raises
         ------
         MissingProduct
@@ -59,6 +61,8 @@ class Calibrations:
                 if product.id not in self._read:
                     self._read[product.id] = io.read_product(product.path, kind)
                 out[kind] = self._read[product.id]
+        if "ptc" in out:
+            out.pop("gain", None)
         if not out:
             raise MissingProduct(
                 f"the repository has no calibration for {one}",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import NAMESPACE_URL, UUID, uuid5
 
 from fullwell.base.errors import UsageError
+from fullwell.repo.bulk import known_types
 from fullwell.repo.calibs import Entry, new_run
 from fullwell.repo.dimensions import Records, butler_name
 from fullwell.repo.ingest import TRANSFERS
@@ -60,6 +61,13 @@ def enter_products(
                 remedy="enter them one after the other, each with its own span of validity",
             )
         entries[key] = one
+    strange = sorted({one.dataset for one in entries.values()} - set(known_types(repo, PRODUCT_CLASSES)))
+    if strange:
+        raise UsageError(
+            f"this repository was made before there was a {strange[0]}",
+            where=str(repo.path),
+            remedy="make a new one (fullwell repo create), and enter the frames and calibrations there",
+        )
     there = known_ids(repo, [one.id for one in entries.values()])
     with speaking(str(repo.path)), butler.transaction():
         records.insert(butler)

@@ -40,6 +40,7 @@ PRODUCT_CLASSES: Mapping[str, str] = {
     "flat": "FullwellFlat",
     "defects": "FullwellDefects",
     "gain": "FullwellGain",
+    "ptc": "FullwellPtc",
     "crosstalk": "FullwellCrosstalk",
     "linearity": "FullwellLinearity",
 }
@@ -51,6 +52,7 @@ _PYTYPES = {
     "FullwellFlat": "fullwell.products.images.Flat",
     "FullwellDefects": "fullwell.products.defects.Defects",
     "FullwellGain": "fullwell.products.gain.Gain",
+    "FullwellPtc": "fullwell.products.ptc.Ptc",
     "FullwellCrosstalk": "fullwell.products.crosstalk.Crosstalk",
     "FullwellLinearity": "fullwell.products.linearity.Linearity",
 }
@@ -78,6 +80,7 @@ DATASETS: Mapping[str, Dataset] = {
         Dataset("flat", (*_DETECTOR, "physical_filter"), "FullwellFrame", True),
         Dataset("defects", _DETECTOR, "FullwellDefects", True, ".ecsv"),
         Dataset("gain", _DETECTOR, "FullwellGain", True, ".ecsv"),
+        Dataset("ptc", _DETECTOR, "FullwellPtc", True),
         Dataset("crosstalk", _DETECTOR, "FullwellCrosstalk", True, ".ecsv"),
         Dataset("linearity", _DETECTOR, "FullwellLinearity", True, ".ecsv"),
         Dataset("post_isr_image", (*_DETECTOR, "exposure"), "FullwellFrame"),
@@ -179,6 +182,7 @@ def seed_config(*, db: str = "", namespace: str = "", files: str = "<butlerRoot>
         "FullwellRecord": "lsst.daf.butler.formatters.json.JsonFormatter",
     }
     formatters.update({name: f"{ONDISK}.ProductFormatter" for name in _PYTYPES if name not in _IMAGES})
+    formatters["FullwellPtc"] = f"{ONDISK}.TablesFormatter"
     registry: dict[str, Any] = {"db": db or "sqlite:///<butlerRoot>/gen3.sqlite3"}
     if namespace:
         registry["namespace"] = namespace

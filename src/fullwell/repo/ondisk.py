@@ -23,6 +23,7 @@ __all__ = [
     "PlaneDelegate",
     "ProductFormatter",
     "RawFormatter",
+    "TablesFormatter",
     "bias_of",
     "dark_of",
     "flat_of",
@@ -133,6 +134,13 @@ class ProductFormatter(FormatterV2):
         from fullwell import io
 
         io.write_product(in_memory_dataset, uri.ospath)
+
+
+class TablesFormatter(ProductFormatter):
+    """Products of several tables, in one FITS file: photon transfer."""
+
+    default_extension = ".fits"
+    supported_extensions = FITS_SUFFIXES
 
 
 def frame_of(product: ImageProduct) -> Frame:
