@@ -23,6 +23,7 @@ from fullwell.repo.layout import FOLDER_REPO, PRODUCT_CLASSES, defaults_collecti
 if TYPE_CHECKING:
     from fullwell.journeys.night import Item
     from fullwell.pipeline.jobs import Done
+    from fullwell.repo.marks import Mark
     from fullwell.repo.repository import Repository
 
 __all__ = ["ISR", "Keeper", "preload"]
@@ -126,13 +127,16 @@ class Keeper:
         self.instruments = sorted({ids[0].instrument for ids in seen.values()})
 
     def _let_go(self, ids: Iterable[UUID]) -> None:
-        """Forget raw frames whose file is gone, so that they are entered, by the same ids, from where they are now."""
+        """Forget raw frames whose file is gone, or another one by now, so that they are entered, by the same ids, from
+        where they are now."""
         from fullwell.repo.bulk import known_refs
         from fullwell.repo.calibs import forget
         from fullwell.repo.lookup import files_of
+        from fullwell.repo.marks import marks
 
-        found = files_of(self.repo, known_refs(self.repo, list(ids)))
-        forget(self.repo, [ref.id for ref, path in found if not path.exists()])
+        found, there = files_of(self.repo, known_refs(self.repo, list(ids))), marks(self.repo)
+        replaced = {ref.id for ref, path in found if not path.exists() or _other(there.get(str(ref.id)), path)}
+        forget(self.repo, sorted(replaced))
 
     @property
     def run(self) -> str:
@@ -239,3 +243,8 @@ def _is_id(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _other(mark: Mark | None, path: Path) -> bool:
+    """Whether another file than the one that was entered has its place."""
+    return mark is not None and mark.differs(path)

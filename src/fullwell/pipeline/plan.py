@@ -22,6 +22,7 @@ from fullwell.pipeline.recipes import Recipe, TaskSpec
 from fullwell.pipeline.settings import check_settings
 from fullwell.repo.calibs import shown
 from fullwell.repo.layout import DATASETS, file_path, gen_run, user_chain
+from fullwell.repo.marks import Mark, marks
 
 if TYPE_CHECKING:
     from fullwell.repo.bulk import Certified, RawRow, Shelf
@@ -163,6 +164,8 @@ class _Planner:
         self.accept, self.lost = accept, lost
         self.accepted: Counter[tuple[str, Certified | None]] = Counter()
         self.spared: set[tuple[str, int]] = set()
+        self.marks: dict[str, Mark] = {}
+        self.replaced: set[str] = set()
         self.version = __version__
         made = [t.output for t in recipe.tasks]
         runs = {o: gen_run(instrument, stamp) for o in made if o in DATASETS and DATASETS[o].calibration}
@@ -184,13 +187,18 @@ class _Planner:
         both = " AND ".join(f"({w})" for w in (self.where, spec.where) if w)
         if both not in self._cache:
             self._cache[both] = raws(self.repo, self.instrument, both)
+            self.replaced |= {row.id for row in self._cache[both] if row.id in self.marks and self._other(row)}
         return self._cache[both]
+
+    def _other(self, row: RawRow) -> bool:
+        """Whether another file has the place of a raw frame now."""
+        return row.id not in self.replaced and self.marks[row.id].differs(row.path)
 
     _cache: dict[str, list[RawRow]]
 
     def make(self) -> Plan:
         """All jobs of all tasks."""
-        self._cache = {}
+        self._cache, self.marks = {}, marks(self.repo)
         drafts: list[tuple[TaskSpec, PlannedJob]] = []
         for spec in self.recipe.tasks:
             rows = self.rows(spec) if spec.raws else []
@@ -262,6 +270,12 @@ class _Planner:
     def _job(self, spec: TaskSpec, data_id: dict[str, Any], inputs: list[Input], rows: Sequence[RawRow]) -> PlannedJob:
         """One job with its calibrations; "missing" where one that it needs is not there."""
         absent, after, told = [], [], {}
+        absent += [
+            f"{row.path} is not the file that was entered: put that one back, or take the frame out of the repository "
+            "(the library's command butler prune-datasets) and enter this one"
+            for row in rows
+            if row.id in self.replaced
+        ][:1]
         optics = str(data_id.get("physical_filter") or (rows[0].physical_filter if rows and spec.by_exposure else ""))
         when = rows[0].timespan if rows else None
         for kind in (*spec.needs, *spec.takes):
@@ -344,7 +358,7 @@ class _Planner:
         near = self.shelf.nearest(kind, detector, optics, when)
         if kind in self.accept and (near is not None or kind not in spec.needs):
             self.accepted[kind, near] += 1
-            return [near] * (near is not None), ""
+            return [near] if near is not None else [], ""
         needed = kind in spec.needs
         expected = spec.by_exposure and self.shelf.holds(kind, detector) and (kind, detector) not in self.spared
         if not (needed or expected):

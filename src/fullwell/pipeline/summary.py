@@ -61,7 +61,7 @@ class Summary:
         if first is not None:
             first["dependants"].append({"job": done.job, "task": done.task})
             return
-        one = {"job": done.job, "task": done.task, "state": done.state, "error": done.failure.line}
+        one: dict[str, Any] = {"job": done.job, "task": done.task, "state": done.state, "error": done.failure.line}
         one.update(where=done.failure.where, remedy=done.failure.remedy, record=record, dependants=[])
         self.failures.append(one)
 
@@ -72,8 +72,9 @@ class Summary:
                 self.counts[user["task"], "failed"] -= 1
                 self.total -= 1
             one["dependants"] = []
-        for mine, theirs in ((self.counts, later.counts), (self.seconds, later.seconds), (self.notes, later.notes)):
-            mine.update(theirs)  # type: ignore[arg-type]
+        self.counts.update(later.counts)
+        self.seconds.update(later.seconds)
+        self.notes.update(later.notes)
         self.failures += later.failures
         self.missing += later.missing
         self.runs += later.runs

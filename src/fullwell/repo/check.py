@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import FullwellError, UsageError
 from fullwell.base.progress import progress
+from fullwell.repo.marks import Mark, marks
 from fullwell.repo.provenance import Origin, plain_id, read_origin
 
 if TYPE_CHECKING:
@@ -43,11 +44,13 @@ class Entry:
     Parameters
     ----------
     path : of the file. refs : the datasets in it. size : as recorded [byte], -1 where none is.
+    mark : what a raw file was like when it was entered, where that is known.
     """
 
     path: Path
     refs: tuple[DatasetRef, ...]
     size: int = -1
+    mark: Mark | None = None
 
     @property
     def raw(self) -> bool:
@@ -232,7 +235,11 @@ def _entries(repo: Repository, report: Report) -> list[Entry]:
     stored = {ref.id for some in files.values() for ref in some}
     report.datasets, report.files = len(refs), len(files)
     report.unstored = len(refs) - len(stored) - report.elsewhere
-    return [Entry(path, tuple(some), sizes.get(some[0].id) or -1) for path, some in sorted(files.items())]
+    known = marks(repo)
+    return [
+        Entry(path, tuple(some), sizes.get(some[0].id) or -1, known.get(str(some[0].id)))
+        for path, some in sorted(files.items())
+    ]
 
 
 def _finding(kind: str, entry: Entry, problem: str) -> Finding:
@@ -261,7 +268,11 @@ def _look(entry: Entry, deep: bool) -> Finding | int:
         wrong = faults(entry.path, headers=not entry.raw) if deep else []
     except (OSError, EOFError) as error:
         return _finding("damaged", entry, f"the file cannot be read: {getattr(error, 'strerror', None) or error}")
-    return _finding("damaged", entry, _first(wrong)) if wrong else size
+    if wrong:
+        return _finding("damaged", entry, _first(wrong))
+    if entry.mark is not None and entry.mark.differs(entry.path, deep=deep):
+        return _finding("damaged", entry, "another file has taken its place since it was entered")
+    return size
 
 
 def _first(problems: list[str]) -> str:

@@ -13,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from fullwell.base.errors import FileError, FullwellError, UsageError
 from fullwell.base.progress import progress
 from fullwell.repo.dimensions import Identity, Records, check_same, identity
 from fullwell.repo.layout import file_uri, raw_run
+from fullwell.repo.marks import marks, remember
 from fullwell.repo.raws import observations
 
 if TYPE_CHECKING:
@@ -210,9 +212,50 @@ def enter_raws(
         except FullwellError as error:
             if not (left and isinstance(error.__cause__, (ConflictingDefinitionError, IntegrityError))):
                 raise
+    if fresh and not dry_run:
+        _mark(repo, fresh, result)
     result.entered.update(fresh)
     result.failed.update(failed)
     result.known.update(known)
+
+
+def _ids(repo: Repository, found: Seen) -> dict[Path, list[str]]:
+    """File -> ids of its frames."""
+    kind = repo.butler.get_dataset_type("raw")
+    return {path: [str(raw_ref(repo.butler, kind, one).id) for one in ids] for path, ids in found.items()}
+
+
+def _mark(repo: Repository, fresh: Seen, result: Ingested) -> None:
+    """Keep what the files that were entered are like, where they lie now."""
+    from fullwell.repo.lookup import files_of
+
+    idents = _ids(repo, fresh)
+    refs = repo.butler.get_many_datasets([UUID(i) for ids in idents.values() for i in ids])
+    places = {str(ref.id): path for ref, path in files_of(repo, refs)}
+    try:
+        remember(repo, {places[ids[0]]: ids for ids in idents.values() if ids and ids[0] in places})
+    except OSError as error:
+        result.notes.append(
+            f"the files are entered, but what they are like could not be written down ({error.strerror or error}): "
+            "whether another one takes the place of one of them is not noticed"
+        )
+
+
+def _check_marks(repo: Repository, known: Seen, failed: dict[Path, FullwellError], fail_fast: bool) -> None:
+    """Of the files that are known already, those that another one has replaced since fail."""
+    there = marks(repo) if known else {}
+    for path, ids in _ids(repo, known).items():
+        if any(i in there and there[i].differs(path) for i in ids):
+            failed[path] = UsageError(
+                "this is not the file that was entered under this name: it was replaced since",
+                where=str(path),
+                remedy="put the first one back; if this one is right, take the frame out of the repository (the "
+                "library's command butler prune-datasets) and enter it",
+                code="FW611",
+            )
+            if fail_fast:
+                raise failed[path]
+            del known[path]
 
 
 Seen = dict[Path, list[Identity]]
@@ -242,6 +285,7 @@ def _sorted_out(
         else:
             fresh[path] = ids
             taken.update({_key(i): path for i in ids})
+    _check_marks(repo, known, failed, fail_fast)
     return fresh, failed, known
 
 
