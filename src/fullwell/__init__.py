@@ -53,6 +53,7 @@ VERBS: dict[str, str] = {
     "read_product": "io",
     "reduce": "journeys.reduce:run",
     "simulate": "simulation",
+    "simulated_image": "simulation",
     "write": "io:write_frame",
     "write_product": "io",
     "write_raw": "io",

@@ -1,6 +1,13 @@
 """Simulation: scenes to raw frames, with the truth about them."""
 
 from fullwell.simulation.charge import accumulate, area_matrix, expected_covariance
+from fullwell.simulation.classroom import (
+    gain_of_line,
+    noise_and_signal,
+    noise_slopes,
+    signal_levels,
+    simulated_image,
+)
 from fullwell.simulation.exposing import Simulated, simulate
 from fullwell.simulation.flatpairs import FlatPairs, SeriesConfig, SeriesTruth, flat_pairs, write_series_truth
 from fullwell.simulation.masters import exact_products, masters
@@ -51,13 +58,18 @@ __all__ = [
     "expected_covariance",
     "field_series",
     "flat_pairs",
+    "gain_of_line",
     "grid_detector",
     "masters",
     "night",
+    "noise_and_signal",
+    "noise_slopes",
     "pair_scenes",
     "scene_of",
     "sensor_of",
+    "signal_levels",
     "simulate",
+    "simulated_image",
     "write_series_truth",
     "write_truth",
 ]
