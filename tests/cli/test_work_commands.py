@@ -198,6 +198,23 @@ def test_simulation_is_that_of_its_seed(run, night: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "truth").exists()
 
 
+def test_simulate_flat_pairs_with_their_truth(run, tmp_path: Path) -> None:
+    done = run("simulate", "flat-pairs", "-o", tmp_path / "ptc", "--count", "3", "--seed", "5", "--json", "-q")
+    pairs = done.data["pairs"]
+    assert [len(pair["flats"]) for pair in pairs] == [2, 2, 2]
+    headers = [[fits.getheader(name) for name in pair["flats"]] for pair in pairs]
+    assert all(
+        a["EXPTIME"] == b["EXPTIME"] == pair["exposure_time"] for (a, b), pair in zip(headers, pairs, strict=True)
+    )
+    assert {h["IMAGETYP"] for two in headers for h in two} == {"flat"}
+    assert io.read(pairs[0]["flats"][0]).observation.instrument == "demo"
+    with fits.open(done.data["truth"]) as hdus:
+        np.testing.assert_allclose(hdus["LEVELS"].data["light1"], [pair["light"][0] for pair in pairs])
+    planned = run("simulate", "flat-pairs", "-o", tmp_path / "none", "--dry-run", "--json", "-q")
+    assert planned.data["pairs"] == 39
+    assert not (tmp_path / "none").exists()
+
+
 def test_simulate_a_scene_file(run, tmp_path: Path) -> None:
     scene = tmp_path / "scene.toml"
     scene.write_text('[[scene]]\nkind = "flat"\nlevel = 5000\nband = "r"\n[[scene]]\nkind = "dark"\ntime = 60\n')

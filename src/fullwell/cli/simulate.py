@@ -13,19 +13,27 @@ from fullwell.cli.output import Door
 
 app = typer.Typer(add_completion=False)
 
+PAIRS = "flat-pairs"
 
-@app.command(epilog="Examples: fullwell simulate flat -o sim --count 2; fullwell simulate scene.toml -o sim --seed 7")
+
+@app.command(epilog="Examples: fullwell simulate flat -o sim --count 2; fullwell simulate flat-pairs -o ptc --seed 7")
 @common(work=True)
 def simulate(
     door: Door,
     scene: Annotated[
-        str, typer.Argument(metavar="SCENE", help="bias, dark, flat, science, night, or a scene file (TOML).")
+        str,
+        typer.Argument(metavar="SCENE", help="bias, dark, flat, science, flat-pairs, night, or a scene file (TOML)."),
     ],
     output: OutFolder,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers; recorded.")] = 1,
-    sensor: Annotated[str, typer.Option("--sensor", metavar="NAME", help="Simulated sensor.")] = "demo",
+    sensor: Annotated[
+        str, typer.Option("--sensor", metavar="NAME", help="Simulated sensor; demo, or ptc for flat-pairs.")
+    ] = "",
     sensor_seed: Annotated[int, typer.Option("--sensor-seed", metavar="N", min=0, help="Of its fixed pattern.")] = 0,
-    count: Annotated[int, typer.Option("--count", metavar="N", min=1, help="Exposures, each with its own noise.")] = 1,
+    count: Annotated[
+        int | None,
+        typer.Option("--count", metavar="N", min=1, help="Exposures, each with its own noise: 1. Pairs: 39."),
+    ] = None,
     truth: Annotated[bool, typer.Option("--truth/--no-truth", help="Write the truth beside each frame.")] = True,
 ) -> None:
     """Simulate exposures: raw FITS, and what is true of them."""
@@ -33,7 +41,12 @@ def simulate(
     from fullwell import simulation as sim
     from fullwell.base.progress import progress
 
+    sensor = sensor or ("ptc" if scene == PAIRS else "demo")
     model = sim.sensor_of(sensor, sensor_seed)
+    if scene == PAIRS:
+        _flat_pairs(door, model, output, seed, count or 39, truth)
+        return
+    count = count or 1
     if door.dry_run:
         names = [s.kind for s in _scenes(scene)] if scene != "night" else [scene]
         door.say(f"would write {count} of each of {', '.join(names)} into {output}, sensor {sensor}")
@@ -54,6 +67,38 @@ def simulate(
         rows.append(row)
     door.table(("kind", "frame", "truth"), [[str(v) for v in row.values()] for row in rows])
     door.give(frames=rows, sensor=sensor, seed=seed)
+
+
+def _flat_pairs(door: Door, model: Any, output: Path, seed: int, count: int, truth: bool) -> None:
+    """Write a series of flat pairs for photon transfer, to a fifth above the full well, and one file of its truth."""
+    from fullwell import io
+    from fullwell import simulation as sim
+    from fullwell.base.progress import progress
+
+    top = 1.2 * model.full_well if model.config.full_well else 100000.0
+    spacing = "sheet" if count >= 10 else "log"
+    series = sim.flat_pairs(
+        model, seed=seed, raw=True, workers=door.jobs, n=count, e_max=top, spacing=spacing, mismatch_rms=0.001
+    )
+    if door.dry_run:
+        door.say(f"would write {count} pairs of flats into {output}, from 150 to {top:.0f} electron")
+        door.give(scenes=["flat"], pairs=count, output=str(output))
+        return
+    io.make_folder(output)
+    rows: list[dict[str, Any]] = []
+    for i, pair in enumerate(progress(series, "simulate", len(series))):
+        names = [str(output / f"pair_{i:03d}_{k}.fits") for k in (1, 2)]
+        for name, frame in zip(names, pair, strict=True):
+            io.write_raw(frame, name)
+        light, time = series.truth.light[i].tolist(), float(series.truth.exposure_time[i])
+        rows.append({"exposure_time": time, "light": light, "flats": names})
+    told = str(output / "truth" / "flat_pairs.fits") if truth else None
+    if told:
+        io.make_folder(output / "truth")
+        sim.write_series_truth(series, told)
+    shown = [[f"{row['exposure_time']:.4g}", *(f"{x:.1f}" for x in row["light"]), *row["flats"]] for row in rows]
+    door.table(("time [s]", "light 1 [e]", "light 2 [e]", "flat 1", "flat 2"), shown)
+    door.give(pairs=rows, truth=told, sensor=model.detector.name, seed=seed)
 
 
 def _exposures(scenes: list[Any], model: Any, seed: int, count: int, jobs: int) -> Iterator[tuple[str, Any]]:
