@@ -23,6 +23,7 @@ from fullwell.measure.ptc.estimators import estimate_all
 from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.fitting import fit
+from fullwell.measure.ptc.turnoff import turnoff
 from fullwell.products import Estimate, Points, Ptc
 
 __all__ = ["SolveConfig", "Solved", "solve", "solve_amplifier"]
@@ -80,11 +81,11 @@ def _fits(points: Points, config: SolveConfig) -> tuple[Points, dict[str, Fit]]:
     return marked, fits
 
 
-def _turnoff(points: Points, first: Fit) -> tuple[float, ...]:
-    if first.failure or not first.used.any():
+def _turnoff(points: Points, first: Fit, config: FitConfig) -> tuple[float, ...]:
+    if first.failure:
         return (math.nan,) * 6
-    value = float(points.mean[first.used].max())
-    return (value, *(math.nan,) * 5)
+    found = turnoff(points, first, config)
+    return (found.value, found.error, found.rolloff, found.rolloff_error, found.tau, found.tau_error)
 
 
 def solve_amplifier(points: Points, config: SolveConfig | None = None, extra: tuple[Estimate, ...] = ()) -> Solved:
@@ -109,7 +110,7 @@ def solve_amplifier(points: Points, config: SolveConfig | None = None, extra: tu
     estimates = estimate_all(marked, fits, extra, config.fit)
     adopted = adopt(estimates, estimator=config.estimator, lags=points.lags)
     said = diagnose(marked, fits, estimates) if config.diagnose else ()
-    return Solved(marked, fits, estimates, said, adopted, _turnoff(points, fits["exp"]))
+    return Solved(marked, fits, estimates, said, adopted, _turnoff(points, fits["exp"], config.fit))
 
 
 def solve(
