@@ -22,7 +22,7 @@ __all__ = ["fit_full_covariance", "subtract_long_range"]
 
 F8 = NDArray[np.float64]
 ROUNDS = 4
-ENOUGH = 1e-4
+ENOUGH, COARSE = 1e-5, 1e-2  # of chi2, in the last rounds and in the first, whose weights are not final
 SETTLED = 1e-5
 POWERS = np.arange(5)
 
@@ -61,7 +61,7 @@ class _Compressed:
         return np.array(out).T
 
 
-def _solve(quartic: Quartic, data: _Compressed, start: F8, scale: float) -> tuple[F8, float, F8]:
+def _solve(quartic: Quartic, data: _Compressed, start: F8, scale: float, enough: float) -> tuple[F8, float, F8]:
     """Parameters, chi2, normal matrix."""
     units = scale ** POWERS.astype(float)
 
@@ -71,7 +71,7 @@ def _solve(quartic: Quartic, data: _Compressed, start: F8, scale: float) -> tupl
         jac = np.matmul(data.r, (slopes * units[:, None, None]).transpose(1, 0, 2))
         return r.ravel(), jac.reshape(r.size, -1)
 
-    found = marquardt(residuals, start, damping=1e-6, enough=ENOUGH)
+    found = marquardt(residuals, start, damping=1e-10, enough=enough)
     return found.values, found.chi2 + data.rest, found.normal
 
 
@@ -118,13 +118,14 @@ def fit_full_covariance(points: Points, config: FitConfig, exp: Fit, *, with_b: 
     part = part.reshape(mean.size, -1)
     quartic, scale = Quartic(side, with_b), float(mean.max())
     level, values = covariance[:, 0], None
-    for _ in range(ROUNDS if config.weights == "model" else 1):
+    rounds = ROUNDS if config.weights == "model" else 1
+    for turn in range(rounds):
         errors = np.ones_like(part) if config.weights == "none" else part * level[:, None]
         data = _Compressed(mean / scale, covariance, errors)
         if values is None:
             values = _begin(quartic, data, exp, scale)
         before = values
-        values, chi2, normal = _solve(quartic, data, values, scale)
+        values, chi2, normal = _solve(quartic, data, values, scale, ENOUGH if turn or rounds == 1 else COARSE)
         fitted = (mean[:, None] ** POWERS) @ quartic(values)[0][:, 0]
         level = np.where(fitted > 0, fitted, level)
         if abs(values[-1] / before[-1] - 1) < SETTLED:

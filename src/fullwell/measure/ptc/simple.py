@@ -72,7 +72,8 @@ def fit_polynomial(points: Points, config: FitConfig, chosen: Selection, model: 
     if kind == "none":
         sigma = np.ones_like(mean)
     elif kind == "measured":
-        sigma = variance * (1.0 if chosen.known is None else chosen.known[use])
+        errors = None if chosen.known is None else chosen.known[use] * variance
+        sigma = variance if errors is None else errors
     else:
         sigma = variance if errors is None else errors
     terms = mean[:, None] ** np.arange(degree + 1)

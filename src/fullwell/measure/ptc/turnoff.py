@@ -1,8 +1,8 @@
 """Turnoff and roll-off: where the variance leaves the curve of photon transfer.
 
-The turnoff is the highest mean of a point on the curve; it lies between that point and the next. The roll-off models the
-loss above it, V(mu) exp-model less H(mu - t) (exp(-(mu - t) / tau) - 1) with tau < 0 (H the step), and is the last mean
-where model and curve agree to a given part.
+The turnoff is the highest mean of a point on the curve; it lies between that point and the next. The roll-off models
+the loss above t as V(mu) - (exp(-(mu - t) / tau) - 1), tau < 0, and is the last mean where model and curve agree to a
+given part.
 """
 
 from __future__ import annotations
@@ -110,17 +110,23 @@ def _rolloff(points: Points, fit: Fit, config: FitConfig, value: float, error: f
                 best = found
         if best is None or not TAU_LOW < best.values[4] < TAU_HIGH:
             return Turnoff(value=value, error=error, rolloff=value)
+        part = known[near] if known is not None else math.sqrt(best.chi2 / max(mean.size - 5, 1))
+        off = np.abs(_with_loss(best.values, points.mean[near])[0] / points.variance[near] - 1)
+        if np.any(off > config.cut * np.hypot(part, config.floor)):
+            return Turnoff(value=value, error=error, rolloff=value)
         cov = inverse(best.normal)
         if scaled(known is not None, config):
             cov = cov * best.chi2 / max(mean.size - 5, 1)
+        if not np.all(np.isfinite(cov)):
+            return Turnoff(value=value, error=error, rolloff=value)
         loss_at, tau = float(best.values[3]), float(best.values[4])
         grid = np.linspace(loss_at, max(loss_at, value), 2000)
         part = _with_loss(best.values, grid)[0] / exponential(best.values[:3], grid)[0] - 1
         inside = grid[np.abs(part) <= config.rolloff_deviation]
         rolloff = min(float(inside.max()) if inside.size else value, value)
-        spread = np.sqrt(np.diag(cov))
+        t_error, tau_error = np.sqrt(np.diag(cov))[3:]
         return Turnoff(
-            value=value, error=error, rolloff=rolloff, rolloff_error=float(spread[3]), tau=tau, tau_error=float(spread[4])
+            value=value, error=error, rolloff=rolloff, rolloff_error=float(t_error), tau=tau, tau_error=float(tau_error)
         )  # fmt: skip
 
 
