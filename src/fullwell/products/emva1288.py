@@ -95,7 +95,7 @@ class LevelSeries:
     @property
     def light_label(self) -> str:
         """What `light` is, with its unit."""
-        return "photons per pixel" if np.isfinite(self.photons).all() else "exposure time [s]"
+        return "photons per pixel" if np.isfinite(self.photons).all() else "exposure time, s"
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from fullwell.base.config import StepConfig
-from fullwell.base.errors import DataError, FullwellError
+from fullwell.base.config import load as load_config
+from fullwell.base.errors import DataError, FullwellError, GeometryError
 from fullwell.base.progress import progress
 from fullwell.io.cameratest import CameraTest, TestLevel
 from fullwell.measure.emva.corrected import corrected_gain
@@ -50,7 +51,7 @@ def characterise(test: CameraTest, load: Loader, config: EmvaConfig | None = Non
     GeometryError
         images of different size.
     """
-    config = config or EmvaConfig()
+    config = config or load_config(EmvaConfig, {})
     notes = list(test.notes)
     levels, more = _series(test, load, config)
     notes += more
@@ -83,9 +84,9 @@ def _pair(level: TestLevel, load: Loader, test: CameraTest) -> PairMoments:
     first, second = level.files[:2]
     try:
         a, b = load(first), load(second)
-        if test.width and a.shape != (test.height, test.width) and a.size > test.height * test.width:
-            raise DataError(f"the image has {a.shape[1]} x {a.shape[0]} pixels, the descriptor says {test.width} x "
-                            f"{test.height}", remedy="correct the line n of the descriptor")  # fmt: skip
+        if test.width and (a.shape[0] > test.height or a.shape[1] > test.width):
+            raise GeometryError(f"the image has {a.shape[1]} x {a.shape[0]} pixels, the descriptor says {test.width} x "
+                                f"{test.height}", remedy="correct the line n of the descriptor")  # fmt: skip
         return pair_moments(a, b)
     except FullwellError as error:
         if error.where:
@@ -105,6 +106,7 @@ def _series(test: CameraTest, load: Loader, config: EmvaConfig) -> tuple[LevelSe
     notes: list[str] = []
     darks = [_pair(level, load, test) for level in progress(test.dark, "dark levels")]
     brights = [_pair(level, load, test) for level in progress(test.bright, "bright levels")]
+    _alike([*test.dark, *test.bright], [*darks, *brights])
     partner = _partners(test, notes)
     for level, m in zip(test.bright, brights, strict=True):
         if abs(m.delta) > config.drift * max(m.mean, 1e-9) and m.variance > 0:
@@ -127,7 +129,23 @@ def _series(test: CameraTest, load: Loader, config: EmvaConfig) -> tuple[LevelSe
         notes.append(
             "the series ends before saturation: its brightest level stands for it, capacities are lower limits"
         )
+    if not levels.signal.max() > 0 or not levels.shot.max() > 0:
+        raise DataError(
+            "neither level nor variance of bright images is above that of dark ones",
+            where=test.source,
+            remedy="are bright and dark images exchanged, or was there no light?",
+        )
     return linearity(with_ranges(levels, config.top, (config.linear_low, config.linear_high))), notes
+
+
+def _alike(levels: Sequence[TestLevel], moments: Sequence[PairMoments]) -> None:
+    """GeometryError where a level has another number of pixels than the first."""
+    for level, m in zip(levels, moments, strict=True):
+        if m.pixels != moments[0].pixels:
+            raise GeometryError(
+                f"its images have {m.pixels} pixels, those of the first level {moments[0].pixels}",
+                where=str(level.files[0]), remedy="leave out the levels of another size or window",
+            )  # fmt: skip
 
 
 def _partners(test: CameraTest, notes: list[str]) -> list[int]:

@@ -47,7 +47,8 @@ def pair_moments(first: NDArray, second: NDArray) -> PairMoments:
     Raises
     ------
     GeometryError
-        the images differ in size. DataError: they are one image twice, or hold values that are not finite.
+        the images differ in size. DataError: they are one image twice, or hold values that are not finite (two images
+        that are saturated in most pixels may agree).
     """
     if first.shape != second.shape:
         raise GeometryError(f"the images of a pair have {first.shape} and {second.shape} pixels",
@@ -58,7 +59,7 @@ def pair_moments(first: NDArray, second: NDArray) -> PairMoments:
     if not (math.isfinite(mean_a) and math.isfinite(mean_b)):
         raise DataError("an image holds values that are not finite", remedy="EMVA 1288 asks for raw values")
     low, high = min(float(a.min()), float(b.min())), max(float(a.max()), float(b.max()))
-    if low < high and not difference.any():
+    if low < high and not difference.any() and np.count_nonzero(a == high) < 0.5 * a.size:
         raise DataError("both images are the same, value by value", remedy="give two exposures, not one file twice")
     n = difference.size
     difference -= mean_a - mean_b
