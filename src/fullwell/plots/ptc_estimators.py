@@ -121,6 +121,6 @@ def _ratio(ax: Axes, row: int, found: np.ndarray, predicted: np.ndarray, marker:
     words = f"{np.median(found[fine]):.3f}" if fine.any() else "-"
     if np.isfinite(predicted).any():
         middle = float(np.nanmedian(predicted))
-        ax.plot([middle, middle], [row - 0.38, row + 0.38], color=BLACK, linewidth=1.8)
+        ax.plot([middle, middle], [row - 0.38, row + 0.38], color=BLACK, alpha=0.45, linewidth=3.5, zorder=1)
         words += f"   predicted {middle:.3f}"
     ax.annotate(words, (0.99, row), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8)

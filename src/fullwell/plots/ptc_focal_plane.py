@@ -33,6 +33,7 @@ PARAMETERS: dict[str, tuple[str, str]] = {
     "range_high": ("highest signal used", "adu"),
 }
 """Name of a parameter -> what it is, unit. Estimators are parameters too, by their names."""
+LABEL = {"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1}
 OUTLIER = 5.0
 """An amplifier this many robust standard deviations from the median is named."""
 
@@ -78,6 +79,7 @@ def focal_plane(
     shapes, strange, shown = [], [], []
     for k, (one, detector, row) in enumerate(zip(products, detectors, values, strict=True)):
         name = one.observation.detector if detector is None else detector.name
+        _frame(ax, detector, wide=wide)
         outlines = _outlines(one, detector, k, wide=wide)
         for amp, outline, value in zip(one.amps, outlines, row, strict=True):
             far = np.isfinite(value) and known.size > 4 and abs(value - middle) > OUTLIER * robust > 0
@@ -88,22 +90,21 @@ def focal_plane(
             if not wide:
                 label = f"{amp}\n{value:.4g}" if np.isfinite(value) else f"{amp}\n-"
                 ax.text(*outline.mean(0), label, ha="center", va="center", fontsize=7 if len(row) > 8 else 9,
-                        bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.6, "pad": 1})  # fmt: skip
+                        bbox=LABEL)  # fmt: skip
         if wide:
             spot = np.concatenate(outlines).reshape(-1, 2).mean(0)
-            ax.text(*spot, name, ha="center", va="center", fontsize=5 if len(products) > 30 else 9)
+            ax.text(*spot, name, ha="center", va="center", fontsize=5 if len(products) > 30 else 8, bbox=LABEL)
     mesh = _paint(ax, shapes, shown, known)
     what, unit = PARAMETERS.get(parameter, (f"gain by the estimator {parameter}", "e-/adu"))
     figure.colorbar(mesh, ax=ax, shrink=0.85, label=f"{what} [{unit}]" if unit else what, extend="both")
     _axes(ax, detectors, wide=wide)
     missing = int(np.sum(~np.isfinite(every)))
-    lines = [f"{what}: median {middle:.5g}{f' {unit}' if unit else ''}, {known.size} amplifiers"]
-    lines += [f"without a value (hatched): {missing}"] if missing else []
-    ax.set_title("; ".join(lines), fontsize=10)
+    count = f"{known.size} amplifier{'s' if known.size > 1 else ''}"
+    words = f"{what}: median {middle:.5g}{f' {unit}' if unit else ''}, {count}"
+    ax.set_title(f"{words}; without a value (hatched): {missing}" if missing else words, fontsize=10)
     if strange:
         more = f" and {len(strange) - 8} more" if len(strange) > 8 else ""
-        figure.text(0.5, -0.01, f"far from the others: {', '.join(strange[:8])}{more}", ha="center", va="top",
-                    fontsize=8, color=RED)  # fmt: skip
+        figure.supxlabel(f"far from the others: {', '.join(strange[:8])}{more}", fontsize=9, color=RED)
     return figure
 
 
@@ -155,6 +156,15 @@ def _outlines(ptc: Ptc, detector: Detector | None, row: int, *, wide: bool) -> l
         y = np.array([box.y0, box.y0, box.y1, box.y1]) - 0.5
         out.append(np.stack(detector.to_focal_plane(x, y) if wide else (x, y), axis=-1))
     return out
+
+
+def _frame(ax: Axes, detector: Detector | None, *, wide: bool) -> None:
+    """Outline of a detector, so that amplifiers which the product lacks are seen to be missing."""
+    if detector is not None:
+        ny, nx = detector.box.shape
+        x, y = np.array([0, nx, nx, 0, 0]) - 0.5, np.array([0, 0, ny, ny, 0]) - 0.5
+        x, y = detector.to_focal_plane(x, y) if wide else (x, y)
+        ax.plot(x, y, color=BLACK, linewidth=1.0)
 
 
 def _paint(ax: Axes, shapes: Sequence[np.ndarray], shown: Sequence[tuple[float, Any]], known: np.ndarray) -> Any:

@@ -40,6 +40,7 @@ def gain_histogram(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int 
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
+    from matplotlib.ticker import MaxNLocator
 
     drawn = curves(ptc, amps, what="gains of pairs")
     gains = [ratio_gain(curve) for curve in drawn]
@@ -61,12 +62,15 @@ def gain_histogram(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int 
             ax.axvline(curve.gain, color=GREEN, linewidth=1.2, linestyle="--")
         words = [f"median {middle:.4f}", f"of {fine.sum()} pair{'s' if fine.sum() > 1 else ''}"]
         if off := int(np.sum((gain[fine] < edges[0]) | (gain[fine] > edges[-1]))):
-            words.append(f"{off} off the scale")
+            words.append(f"{off} off scale")
         note(ax, "\n".join(words))
     grid[0][0].set_xlim(edges[0], edges[-1])
     for cell in grid[::columns]:
         cell[0].set_ylabel("pairs", fontsize=8)
     few_ticks(grid)
+    top = max(patch.get_y() + patch.get_height() for cell in grid for patch in cell[0].patches)
+    grid[0][0].set_ylim(0, 1.6 * top)
+    grid[0][0].yaxis.set_major_locator(MaxNLocator(4, integer=True))
     handles = [
         Patch(color=BLUE, label="used in the fit"),
         Patch(color=ORANGE, label="left out of the fit"),

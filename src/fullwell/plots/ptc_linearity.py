@@ -42,6 +42,7 @@ def linearity(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
 
     drawn = curves(ptc, amps, what="means")
     what, doses = dose_of(drawn)
+    unit = "s" if what.endswith("[s]") else "charge"
     kinds = kinds_of(drawn)
     figure, grid = cells(drawn, what, (1.3, 1.0), columns=columns, height=2.9)
     residuals = []
@@ -61,9 +62,9 @@ def linearity(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
         top.plot(reach, line[0] + line[1] * reach, color=BLACK, linewidth=1.1)
         if np.isfinite(curve.turnoff):
             top.axhline(curve.turnoff, color=RED, linewidth=0.9, linestyle=":")
-        note(top, f"{line[1]:.5g} adu per unit\noffset {line[0]:.3g} adu", place="left")
+        note(top, f"{line[1]:.5g} adu / {unit}\noffset {line[0]:.3g} adu", place="left")
     core = [r[c.used] for c, r in zip(drawn, residuals, strict=True)]
-    within([cell[1] for cell in grid], residuals, core, margin=0.15)
+    within([cell[1] for cell in grid], doses, residuals, core, margin=0.15)
     for cell in grid[::columns]:
         cell[0].set_ylabel("mean [adu]", fontsize=8)
         cell[1].set_ylabel("residual [%]", fontsize=8)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fullwell.base.figures import plot
+from fullwell.base.numbers import with_error
 from fullwell.plots.canvas import BLACK, GREEN, RED, SKY, styled
 from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, few_ticks, kinds_of, names_below, note
 from fullwell.products import Ptc
@@ -123,11 +124,11 @@ def _regimes(ax: Axes, curve: Curve, *, alone: bool) -> None:
         start = min(curve.gain, mean.min()) if np.isfinite(curve.gain) else mean.min()
         reach = np.geomspace(start / 1.5, mean.max(), 40)
         ax.plot(reach, 10**shot.offset * reach**shot.slope, color=RED, linewidth=1.2)
-        words.append(f"slope {shot.slope:.3f} ± {shot.error:.3f}" + (" (light: ½)" if alone else ""))
+        words.append(f"slope {with_error(shot.slope, shot.error)}" + (" (light: ½)" if alone else ""))
     if np.isfinite(curve.gain):
         ax.plot([curve.gain], [1.0], "D", color=GREEN, markersize=5)
     if flat is not None:
-        words.append(f"slope {flat.slope:.3f} ± {flat.error:.3f}" + (" (electronics: 0)" if alone else ""))
+        words.append(f"slope {with_error(flat.slope, flat.error)}" + (" (electronics: 0)" if alone else ""))
     if np.isfinite(curve.noise) and curve.noise > 0:
         ax.axhline(curve.noise, color=SKY, linewidth=1.4)
         words.append(f"read noise {curve.noise:.3g} adu" + ("" if flat else ", no flat that dark" if alone else ""))

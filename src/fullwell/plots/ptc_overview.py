@@ -76,10 +76,10 @@ def _collapse(figure: Figure, ptc: Ptc) -> None:
         label = f"brighter-fatter, median a00 = {a00:.2e} per e-"
         ax.plot(reach * gain, gain / chord_gain(gain, a00, reach), color=BLACK, linewidth=1.2, label=label)
     handles, labels = ax.get_legend_handles_labels()
-    unique = dict(zip(labels, handles, strict=True))
+    unique = dict(sorted(dict(zip(labels, handles, strict=True)).items(), key=lambda item: item[0] in kinds))
     texts = [f"left out: {t} ({kinds[t][2]})" if t in kinds else t for t in unique]
     ax.legend(unique.values(), texts, loc="lower left", fontsize=8)
-    ax.set(xlabel="mean signal [e-]", ylabel="(variance - read noise²) × gain / mean")
+    ax.set(xlabel="mean signal [e-]", ylabel="(var. - read noise²) × gain / mean")
     ax.set_ylim(-0.05, 1.35)
     none = [name for name, gain in zip(ptc.amps, ptc.gain, strict=True) if not np.isfinite(gain)]
     if none:

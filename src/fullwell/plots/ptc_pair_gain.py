@@ -119,7 +119,7 @@ def pair_gain(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) 
         g[c.used & (c.shot_variance() > 4 * np.nan_to_num(c.noise) ** 2)]
         for c, (g, _) in zip(drawn, gains, strict=True)
     ]
-    within([cell[0] for cell in grid], [g for g, _ in gains], solid, margin=0.25)
+    within([cell[0] for cell in grid], [c.points.mean for c in drawn], [g for g, _ in gains], solid, margin=0.25)
     for cell in grid[::columns]:
         cell[0].set_ylabel("pair gain [e-/adu]", fontsize=8)
     few_ticks(grid)

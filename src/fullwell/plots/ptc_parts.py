@@ -266,10 +266,13 @@ def note(ax: Axes, text: str, *, place: str = "top") -> None:
     )  # fmt: skip
 
 
-def within(cell: Sequence[Axes], values: Sequence[F8], core: Sequence[F8], *, margin: float = 0.08) -> None:
-    """Give axes that share their scale a range that holds `core`, and of `values` what is not far off.
+def within(
+    cell: Sequence[Axes], x: Sequence[F8], values: Sequence[F8], core: Sequence[F8], *, margin: float = 0.08
+) -> None:
+    """Give axes that share their scale a range that holds `core`, and of `values` at `x` what is not far off.
 
-    Far is more than one height of the core beyond it; how many points are so is written into each panel.
+    Far is more than one height of the core beyond it. Such points become triangles at the edge of their panel, and
+    how many they are is written into it.
     """
     every = np.concatenate([np.ravel(v) for v in core]) if core else np.zeros(0)
     every = every[np.isfinite(every)]
@@ -283,9 +286,13 @@ def within(cell: Sequence[Axes], values: Sequence[F8], core: Sequence[F8], *, ma
             low, high = min(low, float(near.min())), max(high, float(near.max()))
     pad = margin * (high - low or abs(high) or 1.0)
     cell[0].set_ylim(low - pad, high + pad)
-    for ax, v in zip(cell, values, strict=True):
-        off = int(np.sum(v > high + pad)), int(np.sum(v < low - pad))
-        words = [f"{n} {word}" for n, word in zip(off, ("above", "below"), strict=True) if n]
+    for ax, at, v in zip(cell, x, values, strict=True):
+        words = []
+        for off, edge, marker, word in ((v > high + pad, 1.0, "^", "above"), (v < low - pad, 0.0, "v", "below")):
+            if off.any():
+                inside = ax.get_xaxis_transform()
+                ax.plot(at[off], np.full(off.sum(), edge), marker, color="0.35", ms=4, transform=inside, clip_on=False)
+                words.append(f"{off.sum()} {word}")
         if words:
             note(ax, f"off scale: {', '.join(words)}", place="bottom")
 

@@ -51,6 +51,7 @@ def saturation(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4)
     """
     drawn = curves(ptc, amps, what="gains of pairs")
     what, doses = dose_of(drawn)
+    unit = "s" if what.endswith("[s]") else "of charge"
     kinds = kinds_of(drawn)
     figure, grid = cells(drawn, what, columns=columns, height=2.3)
     gains = [curve.pair_gain() for curve in drawn]
@@ -67,14 +68,14 @@ def saturation(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4)
             low, middle, high = start
             ax.axvspan(low, high, color=RED, alpha=0.13, linewidth=0)
             ax.axvline(middle, color=RED, linewidth=1.2)
-            note(ax, f"from {middle:.4g} {what.split('[')[-1].rstrip(']')}, {curve.turnoff:.5g} adu", place="left")
+            note(ax, f"from {middle:.4g} {unit}, {curve.turnoff:.0f} adu", place="left")
         elif curve.measured.any():
             note(ax, "no saturation within the data", place="left")
     solid = [
         g[c.used & (c.shot_variance() > 4 * np.nan_to_num(c.noise) ** 2)]
         for c, (g, _) in zip(drawn, gains, strict=True)
     ]
-    within([cell[0] for cell in grid], [g for g, _ in gains], solid, margin=0.25)
+    within([cell[0] for cell in grid], doses, [g for g, _ in gains], solid, margin=0.25)
     for cell in grid[::columns]:
         cell[0].set_ylabel("pair gain [e-/adu]", fontsize=8)
     few_ticks(grid)

@@ -58,8 +58,10 @@ def variance(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -
             note(bottom, "no fit", place="middle")
     top, middle, bottom = grid[0]
     top.set(xscale="log", yscale="log")
+    means = [curve.points.mean for curve in drawn]
     for first, values in ((1, [c.points.variance / c.points.mean for c in drawn]), (2, [pulls_of(c) for c in drawn])):
-        within([cell[first] for cell in grid], values, [v[c.used] for c, v in zip(drawn, values, strict=True)])
+        core = [v[c.used] for c, v in zip(drawn, values, strict=True)]
+        within([cell[first] for cell in grid], means, values, core, margin=0.08 if first == 1 else 0.3)
     for cell in grid[::columns]:
         for ax, label in zip(cell, ("variance [adu²]", "var. / mean [adu]", "residual [σ]"), strict=True):
             ax.set_ylabel(label, fontsize=8)
