@@ -49,7 +49,7 @@ def _polynomial(values: NDArray[np.float64], use: NDArray[np.bool_], degree: int
 
 
 def _boxes(values: NDArray[np.float64], use: NDArray[np.bool_], box: int) -> NDArray[np.float64]:
-    """Medians of boxes, linear in between, constant outside the centres; empty boxes take the median of all."""
+    """Medians of boxes, linear in between and on to the edges; empty boxes take the median of all."""
     edges = [np.linspace(0, n, max(round(n / box), 1) + 1).astype(int) for n in values.shape]
     grid = np.full([e.size - 1 for e in edges], float(np.median(values[use])))
     for i in range(grid.shape[0]):
@@ -58,6 +58,20 @@ def _boxes(values: NDArray[np.float64], use: NDArray[np.bool_], box: int) -> NDA
             if use[cell].any():
                 grid[i, j] = np.median(values[cell][use[cell]])
     centres = [(e[1:] + e[:-1] - 1) / 2 for e in edges]
+    for axis in (0, 1):
+        grid, centres[axis] = _extended(grid, centres[axis], axis)
     rows = np.stack([np.interp(np.arange(values.shape[1]), centres[1], line) for line in grid])
     columns = [np.interp(np.arange(values.shape[0]), centres[0], rows[:, k]) for k in range(rows.shape[1])]
     return np.stack(columns, axis=1)
+
+
+def _extended(
+    grid: NDArray[np.float64], centres: NDArray[np.float64], axis: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The grid with one node more on either side, on the straight line through the last two; itself with one node."""
+    if centres.size < 2:
+        return grid, centres
+    g = np.moveaxis(grid, axis, 0)
+    wider = np.concatenate([2 * g[:1] - g[1:2], g, 2 * g[-1:] - g[-2:-1]])
+    nodes = np.concatenate([2 * centres[:1] - centres[1:2], centres, 2 * centres[-1:] - centres[-2:-1]])
+    return np.moveaxis(wider, 0, axis), nodes

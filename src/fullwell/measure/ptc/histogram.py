@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,9 @@ BINS, FEWEST, REACH = 100, 100, 8.0
 def gaussian_test(values: NDArray[Any], sigma: float, pixels: int, seed: int) -> dict[str, float]:
     """Probability `ks`, `hist_variance` and reduced `hist_chi2` of a difference image; {} with under 100 values.
 
-    A Gaussian is fitted to 100 bins over +- 8 `sigma` (errors sqrt(n), 1 for empty bins). The probability is that of
-    a random choice of `pixels` values about the fitted Gaussian: with a million pixels any trifle would count.
+    A Gaussian is fitted to 100 bins over +- 8 `sigma` (errors sqrt(n), 1 for empty bins); chi2 is of the bins in which
+    there are pixels or should be. The probability is that of a random choice of `pixels` values about the fitted
+    Gaussian: with a million pixels any trifle would count.
     """
     from scipy.optimize import curve_fit
     from scipy.stats import kstest, norm
@@ -36,9 +36,11 @@ def gaussian_test(values: NDArray[Any], sigma: float, pixels: int, seed: int) ->
         found, _ = curve_fit(gaussian, centres, counts, (values.size, middle, sigma), errors, absolute_sigma=True)
     except RuntimeError:
         return {"ks": 0.0}
-    chi2 = float(np.sum(((counts - gaussian(centres, *found)) / errors) ** 2)) / (BINS - 3)
+    model = gaussian(centres, *found)
+    seen = (counts > 0) | (model > 1)
+    chi2 = float(np.sum(((counts - model) / errors)[seen] ** 2)) / max(int(seen.sum()) - 3, 1)
     chosen = values
     if values.size > pixels:
         chosen = values[np.random.default_rng(seed).choice(values.size, pixels, replace=False)]
     probability = float(kstest(chosen.astype(np.float64), norm(found[1], abs(found[2])).cdf).pvalue)
-    return {"ks": probability, "hist_variance": float(found[2]) ** 2, "hist_chi2": chi2 if math.isfinite(chi2) else 0.0}
+    return {"ks": probability, "hist_variance": float(found[2]) ** 2, "hist_chi2": chi2}
