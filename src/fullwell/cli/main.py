@@ -22,6 +22,8 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("demo", "Journeys"),
     "reduce": ("reduce", "Journeys"),
+    "ptc": ("ptc", "Journeys"),
+    "emva1288": ("emva1288", "Journeys"),
     "show": ("show", "Frames"),
     "isr": ("isr", "Frames"),
     "combine": ("combine", "Frames"),

@@ -1,5 +1,6 @@
 """Files to objects and back; the only room that opens files."""
 
+from fullwell.io.anytable import read_table
 from fullwell.io.atomic import atomic_path, sweep
 from fullwell.io.camerafile import read_camera
 from fullwell.io.cameratest import CameraTest, find_camera_test, read_descriptor
@@ -33,6 +34,7 @@ __all__ = [
     "read_part",
     "read_product",
     "read_series",
+    "read_table",
     "sweep",
     "to_ccddata",
     "write_frame",
