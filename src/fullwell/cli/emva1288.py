@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fullwell.cli.options import common
 from fullwell.cli.output import Door, with_error
+
+if TYPE_CHECKING:
+    from fullwell.io import CameraTest
+    from fullwell.products import Emva1288
 
 app = typer.Typer(add_completion=False)
 
@@ -55,16 +59,37 @@ def emva1288(
     options = cameratest.CameraTestOptions(rate=rate, region=region, channel=_channel(channel))
     config = load(EmvaConfig, {"top": top}, where="command line")
     if door.dry_run:
-        test = io.find_camera_test(folder, rate=rate)
-        stacks = [0 if s is None else len(s.files) for s in (test.bright_stack, test.dark_stack)]
-        door.say(f"{len(test.bright)} bright and {len(test.dark)} dark levels, stacks of {stacks[0]} bright and "
-                 f"{stacks[1]} dark images")  # fmt: skip
-        door.give(bright=len(test.bright), dark=len(test.dark), bright_stack=stacks[0], dark_stack=stacks[1],
-                  notes=list(test.notes))  # fmt: skip
+        _plan(door, io.find_camera_test(folder, rate=rate))
         return
     result = cameratest.run(folder, options, config)
-    rows = [(q.name, q.symbol, with_error(q.value, q.error), with_error(q.corrected, q.corrected_error), q.unit)
-            for q in result.quantities]  # fmt: skip
+    _tell(door, result, str(folder))
+    seconds = time.perf_counter() - begin
+    door.give(**result.to_dict(), options=dict(door.origins), seconds=seconds)
+    if output is not None:
+        paths = cameratest.write(result, output, seconds)
+        door.give(report=str(paths["report"]), files={k: str(v) for k, v in paths.items()})
+        door.say(f"{seconds:.1f} s, report: {paths['report']}")
+
+
+def _plan(door: Door, test: CameraTest) -> None:
+    """What there is to measure."""
+    stacks = [0 if s is None else len(s.files) for s in (test.bright_stack, test.dark_stack)]
+    door.say(
+        f"{len(test.bright)} bright and {len(test.dark)} dark levels, stacks of {stacks[0]} bright and "
+        f"{stacks[1]} dark images"
+    )
+    counts = {"bright": len(test.bright), "dark": len(test.dark), "bright_stack": stacks[0], "dark_stack": stacks[1]}
+    door.give(**counts, notes=list(test.notes))
+    for note in test.notes:
+        door.note(f"note: {note}")
+
+
+def _tell(door: Door, result: Emva1288, folder: str) -> None:
+    """The data sheet as a table, notes on stderr."""
+    rows = [
+        (q.name, q.symbol, with_error(q.value, q.error), with_error(q.corrected, q.corrected_error), q.unit)
+        for q in result.quantities
+    ]
     heads = ("quantity", "symbol", "by the standard", "freed of brighter-fatter", "unit")
     door.table(heads, rows, title=f"EMVA 1288, release 4.0 Linear: {folder}")
     door.say(f"\ngain freed of brighter-fatter: {result.correction or 'none'}")
@@ -73,13 +98,6 @@ def emva1288(
             door.note(f"note: {q.symbol}: {q.note}")
     for note in result.notes:
         door.note(f"note: {note}")
-    door.give(**result.to_dict(), options=dict(door.origins))
-    seconds = time.perf_counter() - begin
-    if output is not None:
-        paths = cameratest.write(result, output, seconds)
-        door.give(report=str(paths["report"]), files={k: str(v) for k, v in paths.items()})
-        door.say(f"{seconds:.1f} s, report: {paths['report']}")
-    door.give(seconds=seconds)
 
 
 def _channel(text: str | None) -> tuple[int, int] | None:
