@@ -26,7 +26,7 @@ F8 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 ROBUST_ROUNDS = 12
 MAD = 1.4826  # standard deviations of a Gaussian in its median absolute deviation
-TINY = 1e-12
+TINY, RISE = 1e-12, 5.0
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,18 @@ def select(points: Points, config: FitConfig) -> Selection:
     out = np.zeros(len(points), bool)
     out[order[kept]] = True
     text = "" if kept.sum() >= need else f"{kept.sum()} points lie on one curve, at least {need} are needed"
+    if not text and not _rises(mean[kept], values, part[kept]):
+        text = (
+            "the variance does not rise with the mean by more than its errors: the amplifier does not answer to light"
+        )
     return Selection(out, tuple(reasons), values, known, text)
+
+
+def _rises(mean: F8, values: F8, part: F8) -> bool:
+    """Whether the curve rises over the points by five errors of a point."""
+    curve = exponential(values, mean)[0]
+    top = int(np.argmax(curve))
+    return bool(curve[top] - curve.min() > RISE * part[top] * curve[top])
 
 
 def _explain(
