@@ -38,7 +38,7 @@ def write(folder: Path, text: str) -> str:
 
 
 def test_ours() -> None:
-    assert list(RECIPES) == ["isr", "calibs", "all"]
+    assert list(RECIPES) == ["isr", "calibs", "all", "ptc"]
     assert [t.task for t in recipe_of("all").tasks] == ["gain", "bias", "dark", "flat", "defects", "isr"]
     assert all(spec.task in TASKS for spec in TASK_SPECS.values())
 

@@ -196,6 +196,14 @@ class Given:
             ``--accept`` names a field that cannot be accepted; ``--gain`` does not fit the amplifiers.
         """
         out = _chosen(self.roles, frame, self.accept)
+        if "ptc" in out and self.gain is None and self.read_noise is not None:
+            from fullwell.base.errors import UsageError
+
+            raise UsageError(
+                "--read-noise is given beside --ptc, which holds the read noise",
+                where=out["ptc"].source,
+                remedy="leave --read-noise out, or give gain and noise with --gain and --read-noise",
+            )
         gain = with_gain(self.gain, self.read_noise, frame.detector)
         return out if gain is None else {**out, gain.kind: gain}
 

@@ -57,7 +57,7 @@ def describe(path: Path, reader: Reader | None = None) -> dict[str, Any]:
         return _product(path)
     headers = io.read_headers(path)
     out: dict[str, Any] = {"path": str(path), "hdus": [_hdu(h) for h in headers]}
-    if _is_product(headers.primary):
+    if any(_is_product(h.header) for h in list(headers)[:2]):
         return out | _product(path)
     try:
         frame = (reader or Reader()).read(path)
@@ -71,15 +71,15 @@ def _hdu(hdu: Any) -> dict[str, Any]:
     return {"index": hdu.index, "name": hdu.name, "shape": shape, "dtype": hdu.dtype, "cards": len(hdu.header)}
 
 
-def _is_product(primary: Mapping[str, Any]) -> bool:
-    """Whether a primary header is that of a calibration product of ours."""
-    kind = str(primary.get("OBSTYPE", "")).upper()
-    return "FWSCHEMA" in primary or f"{kind}_SCHEMA" in primary
+def _is_product(header: Mapping[str, Any]) -> bool:
+    """Whether a header is that of a calibration product, of ours or of the LSST library."""
+    kind = str(header.get("OBSTYPE", "")).upper()
+    return "FWSCHEMA" in header or f"{kind}_SCHEMA" in header
 
 
 def _product(path: Path) -> dict[str, Any]:
     from fullwell import io
-    from fullwell.products import ImageProduct
+    from fullwell.products import ImageProduct, Ptc
 
     product = io.read_product(path)
     facts = {"kind": product.kind, "schema": product.schema, "id": product.id, "unit": getattr(product, "unit", "")}
@@ -88,6 +88,7 @@ def _product(path: Path) -> dict[str, Any]:
         "path": str(path),
         "is": f"calibration product, {product.kind}",
         "product": facts,
+        "facts": product.facts(),
         "observation": _observation(product.observation),
         "inputs": list(product.inputs),
         "notes": list(product.notes),
@@ -95,6 +96,8 @@ def _product(path: Path) -> dict[str, Any]:
     }
     if table is not None:
         out["table"] = {"columns": list(table.colnames), "rows": [[_cell(c) for c in row] for row in table[:40]]}
+    if isinstance(product, Ptc) and any(product.diagnosis):
+        out["diagnosis"] = dict(zip(product.amps, map(list, product.diagnosis), strict=True))
     elif isinstance(product, ImageProduct):
         out["levels"] = [_level("all", product.image, None, product.unit)]
     return out
@@ -203,7 +206,7 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
     unit = entry.get("unit") or entry.get("product", {}).get("unit", "")
     size = f", {entry['shape'][1]} x {entry['shape'][0]} pixels" if "shape" in entry else ""
     door.say(f"{entry['path']}: {entry['is']}{size}{f', {unit}' if unit else ''}")
-    facts = {**entry["observation"], **entry.get("product", {})}
+    facts = {**entry["observation"], **entry.get("product", {}), **entry.get("facts", {})}
     for key, value in facts.items():
         shown = significant(value, 10 if key == "mjd" else 5) if isinstance(value, float) else str(value)
         door.say(f"  {key:<18} {shown}")
@@ -216,7 +219,10 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
         columns = ("amplifier", "data", "scatter", "overscan", "noise", "profile along y")
         door.table(columns, [_level_row(row) for row in entry["levels"]], title=f"Levels{f' [{unit}]' if unit else ''}")
     if "table" in entry:
-        door.table(entry["table"]["columns"], entry["table"]["rows"])
+        _print_table(door, entry["table"])
+    for amplifier, sentences in entry.get("diagnosis", {}).items():
+        for sentence in sentences:
+            door.say(f"{amplifier}: {sentence}")
     if entry.get("mask"):
         door.say("Mask: " + ", ".join(f"{name} {count}" for name, count in entry["mask"].items()))
     if "problem" in entry:
@@ -226,6 +232,15 @@ def _print(door: Door, entry: dict[str, Any]) -> None:
     if entry["history"]:
         rows = [[r["step"], r["state"], _inputs(r["inputs"]), r["note"]] for r in entry["history"]]
         door.table(("step", "state", "used", "note"), rows, title="History")
+
+
+def _print_table(door: Door, table: dict[str, Any]) -> None:
+    """The columns of a table of which something is known."""
+    rows = table["rows"]
+    known = [
+        i for i in range(len(table["columns"])) if not rows or any(r[i] != "" and r[i] == r[i] for r in rows)
+    ]  # fmt: skip
+    door.table([table["columns"][i] for i in known], [[row[i] for i in known] for row in rows])
 
 
 def _inputs(inputs: dict[str, str]) -> str:

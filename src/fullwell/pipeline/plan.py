@@ -279,6 +279,8 @@ class _Planner:
         optics = str(data_id.get("physical_filter") or (rows[0].physical_filter if rows and spec.by_exposure else ""))
         when = rows[0].timespan if rows else None
         for kind in (*spec.needs, *spec.takes):
+            if kind == "gain" and any(one.dataset_type == "ptc" for one in inputs):
+                continue
             found, problem = self._calibrations(spec, kind, int(data_id["detector"]), optics, when)
             if problem:
                 absent.append(problem)

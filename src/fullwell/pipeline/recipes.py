@@ -1,6 +1,7 @@
 """Recipes of tasks: what makes what, from which frames and which calibrations, in which order.
 
-Two recipes are ours, ``isr`` and ``calibs``; ``all`` is both. A user writes one of his own as a TOML file::
+Two recipes are ours, ``isr`` and ``calibs``; ``all`` is both. ``ptc`` measures photon transfer alone. A user writes one
+of his own as a TOML file::
 
     name = "night"
     [config]                      # of every task
@@ -70,24 +71,30 @@ CONFIG: Mapping[str, str] = {
     "camera": "name of a camera, or a camera file",
     "options": "what is stated about the camera (fullwell.instruments.CameraOptions)",
     "detector": "detector of a file that holds several",
+    "points": "what is measured of pairs of flats (fullwell.measure.ptc.ExtractConfig)",
+    "solve": "how photon transfer is fitted (fullwell.measure.ptc.SolveConfig)",
     "memory": "memory for frames that wait to be combined [MiB]",
 }
 """Settings that the tasks know."""
 
 _LESSER = ("crosstalk", "linearity")
+_GAIN = ("ptc", "gain")
+"""Where there is a photon transfer, the gain is not taken: that holds it."""
 
 TASK_SPECS: Mapping[str, TaskSpec] = {
     s.task: s
     for s in (
         TaskSpec("gain", "gain", {"bias_frames": "bias", "flat_frames": "flat"}, fewest={"flat_frames": 2}),
-        TaskSpec("bias", "bias", {"bias_frames": "bias"}, takes=("gain", *_LESSER), fewest={"bias_frames": 1}),
-        TaskSpec("dark", "dark", {"dark_frames": "dark"}, needs=("bias",), takes=("gain", *_LESSER),
+        TaskSpec("ptc", "ptc", {"bias_frames": "bias", "flat_frames": "flat"}, takes=("defects", *_LESSER),
+                 fewest={"flat_frames": 2}),
+        TaskSpec("bias", "bias", {"bias_frames": "bias"}, takes=(*_GAIN, *_LESSER), fewest={"bias_frames": 1}),
+        TaskSpec("dark", "dark", {"dark_frames": "dark"}, needs=("bias",), takes=(*_GAIN, *_LESSER),
                  fewest={"dark_frames": 1}),
-        TaskSpec("flat", "flat", {"flat_frames": "flat"}, takes=("gain", "bias", "dark", *_LESSER),
+        TaskSpec("flat", "flat", {"flat_frames": "flat"}, takes=(*_GAIN, "bias", "dark", *_LESSER),
                  fewest={"flat_frames": 1}),
         TaskSpec("defects", "defects", takes=("bias", "dark", "flat"), any_of=("dark", "flat")),
         TaskSpec("isr", "post_isr_image", {"raw": "science"}, True, needs=("bias",),
-                 takes=("gain", "dark", "flat", "defects", *_LESSER), config={"recipe": "generic"}),
+                 takes=(*_GAIN, "dark", "flat", "defects", *_LESSER), config={"recipe": "generic"}),
     )
 }  # fmt: skip
 """The tasks as they are by default."""
@@ -130,6 +137,7 @@ RECIPES: Mapping[str, Recipe] = {
         Recipe("isr", (TASK_SPECS["isr"],)),
         Recipe("calibs", _CALIBS),
         Recipe("all", (*_CALIBS, TASK_SPECS["isr"])),
+        Recipe("ptc", (TASK_SPECS["ptc"],)),
     )
 }
 

@@ -7,13 +7,14 @@ promises, each file whole, with the ids of the dataset and of all its inputs in 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fullwell.base.config import load as load_config
 from fullwell.base.errors import DataError, GeometryError, HeaderError, MissingProduct
 from fullwell.base.registry import Registry
-from fullwell.frames import Frame
+from fullwell.frames import Frame, Observation
 from fullwell.products import Bias, Product
 
 if TYPE_CHECKING:
@@ -165,15 +166,21 @@ def isr_frame(job: Job, cache: Cache) -> None:
 
 
 def _corrected(
-    job: Job, cache: Cache, role: str, recipe: str, products: Mapping[str, Product], off: Sequence[str] = ()
+    job: Job,
+    cache: Cache,
+    role: str,
+    recipe: str,
+    products: Mapping[str, Product],
+    off: Sequence[str] = (),
+    only: str = "",
 ) -> Iterator[Frame]:
-    """The raw frames of a role, through a recipe."""
+    """The raw frames of a role, or only the one of an id, through a recipe."""
     from fullwell import io
     from fullwell.reduction import isr
 
     workers, digests = _workers(cache)
     for one in job.inputs:
-        if one.role != role:
+        if one.role != role or only not in ("", one.id):
             continue
         frame = io.read(one.path, **_raw(job, one))
         done = isr(
@@ -226,6 +233,65 @@ def measure_gain(job: Job, cache: Cache) -> None:
     noise = pair_noise(pairs) if pairs else None
     gain, _ = pair_transfer(found, noise=noise)
     _write(job, with_pixel_noise(gain, pairs))
+
+
+@TASKS.register("ptc")
+def measure_ptc(job: Job, cache: Cache) -> None:
+    """Photon transfer of all amplifiers: two flats are in memory at a time, whatever their number."""
+    from fullwell import io
+    from fullwell.measure import build_bias
+    from fullwell.measure.pairing import pair_up
+    from fullwell.measure.ptc import ExtractConfig, SolveConfig, measure_points, solve
+
+    extract, solver = (
+        load_config(kind, job.config.get(name, {}), where=f"task 'ptc', settings '{name}'")
+        for kind, name in ((ExtractConfig, "points"), (SolveConfig, "solve"))
+    )
+    products = products_of(job, cache)
+    dark = _stack(job, cache, "bias_frames", "bias", products, ("gain", "variance"))
+    if dark:
+        products["bias"] = build_bias(dark)
+    flats = [one for one in job.inputs if one.role == "flat_frames"]
+    heads = [_Flat(one, Path(one.path).name, io.read_outline(one.path, **_raw(job, one)).observation) for one in flats]
+    pairs, left = pair_up(heads)
+    if not pairs:
+        raise DataError(
+            f"no two of the {len(flats)} flats are a pair: {left[0][1] if left else 'there are none'}",
+            where=f"{heads[0].name} and others" if heads else "",
+            remedy="take flats in pairs of one exposure time, or certify a photon transfer measured elsewhere",
+        )
+
+    def loading(flat: _Flat) -> Callable[[], Frame]:
+        return lambda: next(_corrected(job, cache, "flat_frames", "ptc", products, only=flat.input.id))
+
+    points = measure_points([(loading(a), loading(b)) for a, b in pairs], config=extract, biases=dark)
+    found = solve(
+        points,
+        solver,
+        pairs=[(_ident(a), _ident(b)) for a, b in pairs],
+        observation=pairs[0][0].observation,
+        notes=[f"Left out {name}: {why}." for name, why in left],
+    )
+    if not any(why == "" for why in found.status):
+        raise DataError(f"no amplifier has a gain: {found.status[0]}", where=heads[0].name, remedy=_FEW)
+    _write(job, found)
+
+
+_FEW = "look at the points with fullwell ptc FILE..., which names what is wrong with each"
+
+
+@dataclass(frozen=True)
+class _Flat:
+    """A flat that is to be paired by its header."""
+
+    input: Input
+    name: str
+    observation: Observation
+
+
+def _ident(flat: _Flat) -> str:
+    """The id of an exposure, its name where the header has none."""
+    return str(flat.observation.exposure_id) if flat.observation.exposure_id > 0 else flat.name
 
 
 @TASKS.register("bias")
