@@ -1,8 +1,11 @@
 """Points from flats of unequal light: spectra of a lamp, twilight, vignetted fields give many levels in one pair.
 
 Pixels are sorted by the mean of both flats at that pixel, and the difference is looked at bin by bin. The choice does
-not bias it: for photons E[(I1 - I2)^2 | I1 + I2] is (I1 + I2)/gain exactly, whatever the light of the pixel was. What
-remains is that the two flats must differ by one factor only; a lamp whose spectrum drifts needs narrower regions.
+not bias the variance: for photons E[(I1 - I2)^2 | I1 + I2] is (I1 + I2)/gain exactly, whatever the light of the pixel
+was. Read noise in the sum does bias the mean: where there are many faint pixels, a value is more likely one of these
+that came out high. With the density p of the values and the read noise s the mean of a bin is moved by
+(s^2/2) d ln p/dI, averaged over the bin (Tweedie's formula), which needs nothing but the density at its edges. The clip
+is in units of what the light of each pixel allows, because a bin may be wide. The flats must differ by one factor only.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from pydantic import Field
 
 from fullwell.base.config import StepConfig
 from fullwell.base.errors import FullwellError, UsageError
-from fullwell.measure.levels import amplifier_boxes
+from fullwell.measure.levels import amplifier_boxes, clip_factor
 from fullwell.measure.ptc.clip import clipped
 from fullwell.measure.ptc.extract import PairSource, load_pair
 from fullwell.measure.ptc.noise import overscan_numbers
@@ -28,6 +31,8 @@ from fullwell.products import Points
 __all__ = ["BinConfig", "binned_points", "joined", "measure_binned"]
 
 NAN = math.nan
+CHI2_MEDIAN = 0.454936423119572
+"""Median of chi-square with one degree of freedom."""
 
 
 class BinConfig(StepConfig):
@@ -79,13 +84,18 @@ def binned_points(
     a, b = a * (level2 / level), b * (level1 / level)
     light = (a + b) / 2
     inside = (light > cfg.low) & (light < cfg.high)
-    light, difference = light[inside], (a - b)[inside]
+    every = np.sort(light)
+    order = np.argsort(light[inside], kind="stable")
+    light, difference = light[inside][order], (a - b)[inside][order]
     if light.size < cfg.pixels:
         return _without(amp, f"{light.size} pixels have light from {cfg.low:g} to {cfg.high:g} adu, too few")
-    order = np.argsort(light, kind="stable")
-    light, difference = light[order], difference[order]
-    cuts = np.searchsorted(light, _edges(light, cfg))
-    rows = [_one(light[i:j], difference[i:j], cfg) for i, j in pairwise(cuts.tolist())]
+    edges = _edges(light, cfg)
+    cuts = np.searchsorted(light, edges).tolist()
+    expected = _expected(light, difference, cfg)
+    rows = [_one(light[i:j], difference[i:j], expected[i:j], cfg) for i, j in pairwise(cuts)]
+    shift = _shifts(every, edges, np.diff(cuts), numbers.get("noise", NAN))
+    for row, by in zip(rows, shift.tolist(), strict=True):
+        row["mean"] += by
     n = len(rows)
     columns = {name: np.array([r[name] for r in rows]) for name in ("mean", "variance", "variance_error", "rejected")}
     return Points(
@@ -122,7 +132,31 @@ def _edges(light: NDArray[np.float64], cfg: BinConfig) -> NDArray[np.float64]:
     return np.asarray(edges, np.float64)
 
 
-def _one(light: NDArray[np.float64], difference: NDArray[np.float64], cfg: BinConfig) -> dict[str, Any]:
+def _expected(light: NDArray[np.float64], difference: NDArray[np.float64], cfg: BinConfig) -> NDArray[np.float64]:
+    """Variance of the difference that goes with the light of each pixel: a straight line through medians."""
+    parts = np.array_split(np.arange(light.size), max(min(light.size // 200, 50), 1))
+    x = np.array([light[p].mean() for p in parts])
+    y = np.array([np.median(difference[p] ** 2) for p in parts]) / CHI2_MEDIAN
+    if x.size < 3 or not np.ptp(x) > 0 or not (y > 0).all():
+        return np.full(light.size, max(float(y.mean()), np.finfo(np.float64).tiny))
+    slope, constant = np.polyfit(x, y, 1, w=1 / y)
+    return np.asarray(np.maximum(constant + slope * light, 0.25 * y.min()))
+
+
+def _shifts(
+    every: NDArray[np.float64], edges: NDArray[np.float64], counts: NDArray[np.int64], noise: float
+) -> NDArray[np.float64]:
+    """What is added to the mean of each bin for the read noise in the choice of its pixels [adu]; 0 where unknown."""
+    if not noise > 0:
+        return np.zeros(counts.size)
+    half = noise / 2
+    density = (np.searchsorted(every, edges + half) - np.searchsorted(every, edges - half)) / (2 * half)
+    return np.asarray(0.5 * noise**2 * np.diff(density) / np.maximum(counts, 1))
+
+
+def _one(
+    light: NDArray[np.float64], difference: NDArray[np.float64], expected: NDArray[np.float64], cfg: BinConfig
+) -> dict[str, Any]:
     """Mean and variance of one bin."""
     out: dict[str, Any] = {
         "mean": _total(light), "variance": NAN, "variance_error": NAN, "raw_variance": NAN, "rejected": NAN,
@@ -130,19 +164,21 @@ def _one(light: NDArray[np.float64], difference: NDArray[np.float64], cfg: BinCo
     }  # fmt: skip
     if light.size < cfg.pixels:
         return out
-    found = clipped(difference[None], np.ones((1, light.size), np.bool_), cfg.clip, cfg.rounds)
+    scaled = difference / np.sqrt(expected)
+    found = clipped(scaled[None], np.ones((1, light.size), np.bool_), cfg.clip, cfg.rounds)
     if not found.variance > 0:
         return out | {"reason": "no pixel of the bin varies"}
-    kept = np.abs(difference - found.mean) <= cfg.clip * found.sigma
-    squared = (difference[kept] - found.mean) ** 2
+    kept = np.abs(scaled - found.mean) <= cfg.clip * found.sigma
+    squared = (difference[kept] - difference[kept].mean()) ** 2
+    factor = clip_factor(cfg.clip, cfg.rounds + 1)
     return {
         "mean": float(light[kept].mean()),
-        "variance": 0.5 * found.variance / found.factor,
-        "variance_error": 0.5 * float(squared.std()) / math.sqrt(squared.size) / found.factor,
+        "variance": 0.5 * float(squared.sum()) / (squared.size - 1) / factor,
+        "variance_error": 0.5 * float(squared.std()) / math.sqrt(squared.size) / factor,
         "raw_variance": 0.5 * float(difference.var(ddof=1)),
         "rejected": 1 - squared.size / light.size,
         "pixels": squared.size,
-        "factor": found.factor,
+        "factor": factor,
         "reason": "",
     }
 
