@@ -116,8 +116,8 @@ def _curve(ptc: Ptc, i: int, by_name: dict[str, Points]) -> Curve:
     name = ptc.amps[i]
     points = by_name.get(name) or Points(amp=name, mean=np.zeros(0), variance=np.zeros(0))
     n = len(points)
-    used = ptc.used[i] if ptc.used.ndim == 2 and ptc.used.shape[1:] == (n,) else points.good
-    model = ptc.model[i] if ptc.model.ndim == 2 and ptc.model.shape[1:] == (n,) else np.full(n, np.nan)
+    used = ptc.used[i] if ptc.used.shape == (len(ptc.amps), n) else points.good
+    model = ptc.model[i] if ptc.model.shape == (len(ptc.amps), n) else np.full(n, np.nan)
     turnoff = float(ptc.turnoff[i])
     reasons = tuple(
         "" if used[k] else points.reasons[k] or _silent(points.mean[k], points.variance[k], turnoff) for k in range(n)

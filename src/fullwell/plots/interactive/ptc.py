@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from fullwell.base.figures import caption
 from fullwell.plots.interactive import ptc_data as data
 from fullwell.plots.interactive.page import interactive
 from fullwell.plots.ptc_covariances import NEAREST
@@ -66,14 +65,14 @@ def page(ptc: Ptc, *, amps: Sequence[str] | None = None) -> tuple[str, Any]:
     paint = dict(zip([c.name for c in drawn], data.colours(len(drawn)), strict=True))
     book = _Book(ptc, drawn, paint)
     tabs = [
-        TabPanel(title=title, child=column(*children, sizing_mode="stretch_width"))
+        TabPanel(title=title, child=column(*_words(title), *children, sizing_mode="stretch_width"))
         for title, children in (
-            ("Curve", [_words("variance"), *book.curve()]),
-            ("Pair gain", [_words("pair_gain"), *book.pair_gain()]),
-            ("Estimators", [_words("estimators"), *book.estimators()]),
-            ("Saturation", [_words("saturation"), *book.saturation()]),
-            ("Covariances", [_words("covariances"), *book.covariances()]),
-            ("Noise", [_words("noise"), *book.noise()]),
+            ("Curve", book.curve()),
+            ("Pair gain", book.pair_gain()),
+            ("Estimators", book.estimators()),
+            ("Saturation", book.saturation()),
+            ("Covariances", book.covariances()),
+            ("Noise", book.noise()),
             ("Numbers", book.numbers()),
         )
         if children
@@ -84,11 +83,14 @@ def page(ptc: Ptc, *, amps: Sequence[str] | None = None) -> tuple[str, Any]:
     return title, layout
 
 
-def _words(name: str) -> Any:
+def _words(title: str) -> list[Any]:
+    """What the tab of that title shows, where it needs words."""
     from bokeh.models import Div
 
-    text = "".join(f"<p style='margin:.4em 0'>{escape(p)}</p>" for p in caption("ptc", name).split("\n\n"))
-    return Div(text=f"<div style='max-width:62em;color:#5b626d'>{text}</div>", sizing_mode="stretch_width")
+    if title not in data.WORDS:
+        return []
+    text = f"<p style='max-width:62em;margin:.4em 0;color:#4a515b'>{escape(data.WORDS[title])}</p>"
+    return [Div(text=text, sizing_mode="stretch_width")]
 
 
 def _head(ptc: Ptc, title: str, book: _Book) -> Any:
@@ -130,7 +132,7 @@ class _Book:
 
     def figure(self, x: str, y: str, labels: tuple[str, str], **more: Any) -> Any:
         """Points `y` against `x` with hover and selection that all figures share."""
-        from bokeh.models import HoverTool
+        from bokeh.models import HoverTool, NumeralTickFormatter
         from bokeh.plotting import figure
 
         drawn = figure(
@@ -139,6 +141,9 @@ class _Book:
             output_backend="webgl", **more,
         )  # fmt: skip
         drawn.toolbar.logo = None
+        for axis, kind in ((drawn.xaxis, "x_axis_type"), (drawn.yaxis, "y_axis_type")):
+            if more.get(kind) != "log":
+                axis.formatter = NumeralTickFormatter(format="0,0.[00]")
         dots = drawn.scatter(
             x, y, source=self.points, view=self.point_view, marker="marker", size=7, color="colour", fill_alpha=0.75,
             hover_fill_color="black", hover_line_color="black", nonselection_alpha=0.08, selection_line_color="black",
@@ -220,7 +225,9 @@ class _Book:
         look = {"size": 7, "color": "colour", "fill_alpha": 0.7, "hover_color": "black", "nonselection_alpha": 0.1}
         shared = {"source": self.estimates, "view": self.estimate_view}
         one = gains.scatter(jitter("amp", 0.4, range=gains.x_range), "gain", **shared, **look)
-        ratio.scatter("predicted", "estimator", marker="dash", angle=1.5708, size=18, color="#777777", **shared)
+        ratio.scatter(
+            "predicted", "estimator", marker="dash", angle=1.5708, size=28, line_width=2.5, color="#222222", **shared
+        )
         two = ratio.scatter("found", jitter("estimator", 0.4, range=ratio.y_range), **shared, **look)
         for drawn, dots in ((gains, one), (ratio, two)):
             drawn.toolbar.logo = None
@@ -248,14 +255,23 @@ class _Book:
         cells = self.map.rect(
             "i", "j", 0.96, 0.96, fill_color=linear_cmap("tone", RdBu11, -top, top), line_color=None, **shared
         )
-        self.map.text("i", "j", "text", text_align="center", text_baseline="middle", text_font_size="8px", **shared)
+        self.map.text(
+            "i",
+            "j",
+            "text",
+            text_color="ink",
+            text_align="center",
+            text_baseline="middle",
+            text_font_size="8px",
+            **shared,
+        )
         tips = [("amplifier", "@amp"), ("lag", "@i, @j"), ("a", "@a{0.0000} e-6 / e-")]
         self.map.add_tools(HoverTool(renderers=[cells], tooltips=tips))
         panels = [
             self.figure(
                 "mean",
                 f"c{i}{j}",
-                ("mean signal [adu]", f"lag ({i}, {j})"),
+                ("mean signal [adu]", f"lag ({i}, {j}) [1e-6 / e-]"),
                 height=220,
                 y_range=self._range(f"c{i}{j}"),
             )

@@ -15,11 +15,31 @@ from fullwell.plots.ptc_parts import OTHER, Curve, chord_gain, kind_of, kinds_of
 from fullwell.plots.ptc_variance import pulls_of
 from fullwell.products import Ptc
 
-__all__ = ["colours", "curve_columns", "estimate_columns", "lag_columns", "point_columns", "table_columns"]
+__all__ = ["WORDS", "colours", "curve_columns", "estimate_columns", "lag_columns", "point_columns", "table_columns"]
 
 USED = "used in the fit"
 SHAPES = {"x": "x", "s": "square", "^": "triangle", "v": "inverted_triangle", "D": "diamond", "+": "cross"}
 """Markers of Matplotlib -> those of Bokeh."""
+
+WORDS = {
+    "Curve": "Light alone gives variance = mean / gain, level in the second panel. Brighter-fatter makes the points "
+    "sink along the fitted line, read noise lifts them at the left, and above the turnoff the variance collapses. "
+    "Residuals of a good fit scatter between -2 and 2 (dotted) without a trend.",
+    "Pair gain": "The gain of a pair, mean / (variance - read noise squared), is the chord from the origin to the bent "
+    "curve: it rises with the signal, and only at zero signal is it the gain. Lines are what brighter-fatter of the "
+    "fitted strength a00 leads to.",
+    "Estimators": "The gain of every amplifier by every estimator, and its ratio to the reference. The black bar is "
+    "the ratio predicted by running the estimator on the fitted curve at the very points that were taken: dots on "
+    "their bar are understood, dots away from it mean that something else than brighter-fatter is at work.",
+    "Saturation": "Where the charge spills over, the variance collapses, so that mean / variance shoots up; the mean "
+    "still follows the exposure until the converter or the pixel is full.",
+    "Covariances": "a(i, j) says by how much of its area a pixel changes for each electron in the pixel i columns and "
+    "j rows away: negative for the pixel itself, positive for its neighbours, about zero in sum. Beside it, "
+    "covariance / mean squared of the nearest neighbours: level where the effect is of first order.",
+    "Noise": "Slope 0 at the left is the read noise; slope one half, a factor 10 in noise for 100 in signal, is the "
+    "noise of the light; points that sink below it at the right are brighter-fatter, then saturation.",
+}
+"""Title of a tab -> what it shows and how it is read."""
 
 
 def colours(count: int) -> list[str]:
@@ -104,11 +124,12 @@ def estimate_columns(ptc: Ptc, paint: dict[str, str]) -> dict[str, list[Any]]:
 
 def lag_columns(ptc: Ptc, drawn: Sequence[Curve]) -> dict[str, list[Any]]:
     """One row per amplifier and lag: strength a [1e-6 / e-], and its logarithm with sign for the colour."""
-    out: dict[str, list[Any]] = {n: [] for n in ("amp", "i", "j", "a", "tone", "text")}
+    out: dict[str, list[Any]] = {n: [] for n in ("amp", "i", "j", "a", "tone", "text", "ink")}
     for curve in drawn:
         grid = SCALE * strength(ptc, curve)
         for (i, j), value in np.ndenumerate(grid):
             if np.isfinite(value):
+                out["ink"].append("white" if abs(value) > 0.1 * np.nanmax(np.abs(grid)) else "black")
                 out["amp"].append(curve.name)
                 out["i"].append(i)
                 out["j"].append(j)
