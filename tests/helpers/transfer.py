@@ -67,12 +67,13 @@ class Truth:
 
 def draw(
     signal: F8 | None = None, *, truth: Truth | None = None, lags: int = 8, seed: int | None = 1, amp: str = "C00",
-    mismatch: float = 0.0, pedestal: float = 0.0, beta: float = 0.0, clip: float = 1.0, hit: tuple[float, float] = (0, 0),
-    full_well: float = np.inf, noise: float | None = None, pattern: float = 0.0, timed: bool = True,
+    mismatch: float | F8 = 0.0, pedestal: float = 0.0, beta: float = 0.0, clip: float = 1.0,
+    hit: tuple[float, float] = (0, 0), full_well: float = np.inf, noise: float | None = None,
+    pattern: float = 0.0, timed: bool = True,
 ) -> Points:  # fmt: skip
     """Points of one amplifier.
 
-    mismatch : relative, of every pair; pedestal : [adu] added to the means; beta : mean = q (1 + beta q) [1/adu].
+    mismatch : relative, of each pair; pedestal : [adu] added to the means; beta : mean = q (1 + beta q) [1/adu].
     clip : what the variance is multiplied by; hit : share of pixels with cosmic rays and their amplitude [adu].
     full_well : signal [electron] above which the variance falls; noise : what is said of the read noise [electron];
     pattern : rms of a fixed pattern left in the difference; seed None: no scatter.
@@ -87,22 +88,21 @@ def draw(
     cov[:, 0, 0] *= np.where(signal > full_well, np.exp(-(signal - full_well) / 2e4), 1.0)
     error = np.broadcast_to(cov[:, :1, :1], cov.shape) / np.sqrt(truth.pixels)
     error = error * np.where(np.arange(lags + 1)[:, None] + np.arange(lags + 1) == 0, np.sqrt(2), 1.0)
-    fold = np.outer(*[np.where(np.arange(lags + 1) == 0, 1.0, 1.0)] * 2)
-    if lags:
-        fold = fold.copy()
-        fold[1:, 1:] = np.sqrt(2)
+    fold = np.ones((lags + 1, lags + 1))
+    fold[1:, 1:] = np.sqrt(2)
     drawn = cov + (rng.normal(size=cov.shape) * error / fold if seed is not None else 0.0)
     raw = drawn[:, 0, 0].copy()
     mean = q * (1 + beta * q) + pedestal
-    delta = mismatch * mean * np.where(np.arange(mean.size) % 2, 1.0, 0.6)
+    delta = mismatch * mean
     rays = hit[0] * hit[1] ** 2 * (rng.lognormal(0, 1, mean.size) if seed is not None else 1.0)
     ratio = (raw + (rays + delta**2) / 2) / mean
     drawn[:, 0, 0] *= clip
     said = truth.noise if noise is None else noise
     n = mean.size
     return Points(
-        amp=amp, mean=mean, delta=delta, variance=drawn[:, 0, 0], variance_error=error[:, 0, 0], raw_variance=raw + rays / 2,
-        ratio=ratio, ratio_error=error[:, 0, 0] / mean, ratio_median=0.454936 * ratio, noise=np.full(n, said / truth.gain),
+        amp=amp, mean=mean, delta=delta, variance=drawn[:, 0, 0], variance_error=error[:, 0, 0],
+        raw_variance=raw + rays / 2, ratio=ratio, ratio_error=error[:, 0, 0] / mean, ratio_median=0.454936 * ratio,
+        noise=np.full(n, said / truth.gain),
         noise_error=np.full(n, said / truth.gain * 0.001), exposure_time=signal / 2000.0 if timed else np.zeros(0),
         covariance=drawn, pixels=np.full(cov.shape, truth.pixels) * np.rint(fold**2).astype(int),
     )  # fmt: skip

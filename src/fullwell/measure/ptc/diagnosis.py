@@ -47,8 +47,10 @@ def findings(points: Points, fits: Fits) -> tuple[Finding, ...]:
     if not given.use.any():
         return ()
     unscaled = mismatch(given)
+    constant = factors(given, unscaled is not None)
+    wrong = any(item.cause == "Factor" for item in constant)
     found = [
-        *_bend(given), unscaled, _read_noise(given), _pedestal(given), *factors(given, unscaled is not None),
+        *_bend(given), unscaled, _read_noise(given), None if wrong else _pedestal(given), *constant,
         _saturation(given),
     ]  # fmt: skip
     return tuple(item for item in found if item is not None)
@@ -318,7 +320,7 @@ def _quiet(points: Points, estimates: Sequence[Estimate]) -> str:
     if high < 1.2 * low:
         return (
             f"All points are at one level, {low:.5g} adu, which cannot tell what bends the curve: a pair gain is "
-            "biased by brighter-fatter by an unknown amount. Measure at other levels, or covariances with 3 lags or more."
+            "biased by brighter-fatter by an unknown amount. Measure other levels, or covariances to 3 lags or more."
         )
     return (
         f"Nothing bends the curve: the variance is in proportion to the mean from {low:.4g} to {high:.5g} adu{spread}."

@@ -1,4 +1,4 @@
-"""Results tables of the electro-optical test stand (eotest): read as estimators of the gain, written with the same names.
+"""Results tables of the electro-optical test stand (eotest): read as estimators of the gain, and written.
 
 One row per amplifier: AMP (1, 2, …), GAIN and GAIN_ERROR (of Fe55 X-rays, which brighter-fatter does not touch),
 PTC_GAIN and PTC_GAIN_ERROR (tangent at zero of the exponential), PTC_A00 (positive there, a deficit), PTC_TURNOFF
@@ -117,8 +117,9 @@ def eotest_table(product: Ptc, *, more: Mapping[str, Sequence[float]] | None = N
     columns: dict[str, Any] = {
         "AMP": np.arange(1, len(product.amps) + 1), "AMPNAME": list(product.amps), "GAIN": product.gain,
         "GAIN_ERROR": error, "PTC_GAIN": product.gain, "PTC_GAIN_ERROR": error, "PTC_A00": -product.a00,
-        "PTC_A00_ERROR": product.a00_error, "PTC_NOISE": product.read_noise, "PTC_NOISE_ERROR": product.read_noise_error,
-        "PTC_TURNOFF": product.turnoff, "READ_NOISE": product.read_noise, "TOTAL_NOISE": product.read_noise,
+        "PTC_A00_ERROR": product.a00_error, "PTC_NOISE": product.read_noise,
+        "PTC_NOISE_ERROR": product.read_noise_error, "PTC_TURNOFF": product.turnoff,
+        "READ_NOISE": product.read_noise, "TOTAL_NOISE": product.read_noise,
         "FULL_WELL": product.turnoff * product.gain,
     }  # fmt: skip
     for name, values in (more or {}).items():

@@ -45,6 +45,8 @@ def _cut(points: Points, part: slice, need: int, logs: bool = False) -> tuple[F8
     if x.size < need:
         text = f"[{part.start or ''}:{part.stop}]"
         raise DataError(f"{mean.size} pairs leave {x.size} points in {text}, {need} are needed; the sheet has 39 pairs")
+    if np.ptp(x) < 0.05 * np.abs(x).max():
+        raise DataError(f"the {x.size} points of the cut are at one level, {np.median(x):.5g} adu")
     if logs and (x.min() <= 0 or y.min() <= 0):
         raise DataError("a mean or a variance is not positive, so that it has no logarithm")
     return x, y, e

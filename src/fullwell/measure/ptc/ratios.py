@@ -2,7 +2,7 @@
 
 The gain of each amplifier scatters by some tenths of a per cent; in a flat in electrons that shows as steps at their
 edges. log(flat x gain) of all pixels is fitted by a smooth function of the radius (cubic splines), a plane or more
-(Chebyshev), and one constant per amplifier, all linear, so that one least squares with rejection is the whole of it. The
+(Chebyshev), and one constant per amplifier, all linear, so that one least squares with rejection is all of it. The
 constants, of median 1, divide the gains: ratios come from the flats, their level stays that of photon transfer.
 """
 

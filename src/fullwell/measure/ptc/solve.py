@@ -23,6 +23,7 @@ from fullwell.measure.ptc.estimators import estimate_all
 from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.fitting import fit
+from fullwell.measure.ptc.ratios import RatioConfig, adjust_gains
 from fullwell.measure.ptc.turnoff import turnoff
 from fullwell.products import Estimate, Points, Ptc
 
@@ -40,6 +41,7 @@ class SolveConfig(StepConfig):
     estimator: str = Field("auto", description="of the adopted gain; auto: the best that is free of brighter-fatter")
     full: Literal["fullcov", "fullcov_no_b", "none"] = Field("fullcov", description="fit of all covariances")
     simple: tuple[str, ...] = Field(("line", "quadratic", "power", "eotest"), description="models for comparison")
+    ratios: RatioConfig = Field(RatioConfig(), description="how flats make gains continuous, where they are given")
     diagnose: bool = Field(True, description="say what bends the curve")
 
 
@@ -122,6 +124,8 @@ def solve(
     inputs: Sequence[str] = (),
     notes: Sequence[str] = (),
     extra: Mapping[str, tuple[Estimate, ...]] | None = None,
+    flats: Sequence[NDArray] = (),
+    amp_of: NDArray[np.integer] | None = None,
 ) -> Ptc:
     """The photon transfer of a detector.
 
@@ -130,6 +134,8 @@ def solve(
     points : one entry for each amplifier, each of the same pairs.
     pairs : ids of the flats of each pair; observation : of the first flat; inputs : ids of the frames.
     extra : amplifier -> estimates from elsewhere (`fullwell.measure.ptc.eotable`).
+    flats, amp_of : images of the whole detector [adu] and the index of the amplifier of each pixel: with them the gains
+        are made continuous (`fullwell.measure.ptc.ratios`); metadata keeps them as they were.
 
     Returns
     -------
@@ -138,7 +144,8 @@ def solve(
     Raises
     ------
     UsageError
-        no amplifier, amplifiers with different numbers of pairs, or an estimator that does not exist.
+        no amplifier, amplifiers with different numbers of pairs, an estimator that does not exist, or flats without
+        `amp_of`.
     """
     config = config or SolveConfig()
     if not points:
@@ -149,15 +156,41 @@ def solve(
     solved = [_unharmed(item, config, (extra or {}).get(item.amp, ())) for item in points]
     name = common([item.adopted for item in solved])
     model = next((item.model for item in solved if item.adopted.estimator == name and item.model), None)
-    values = {key: np.array([get(item) for item in solved]) for key, get in _COLUMNS.items()}
+    values = {key: np.array([get(item) for item in solved]) for key, get in _COLUMNS.items()} | _noise(solved)
+    told, before = list(notes), values["gain"]
+    if len(flats) and amp_of is None:
+        raise UsageError("flats without the amplifier of each pixel", remedy="give amp_of too")
+    if amp_of is not None and len(flats):
+        told += _continuous(values, flats, amp_of, config.ratios, [item.amp for item in points])
     return Ptc(
-        amps=tuple(item.amp for item in points), **values, **_matrices(solved), **_noise(solved),
+        amps=tuple(item.amp for item in points), **values, **_matrices(solved),
         fit_type=FIT_TYPES.get(model.model, "EXPAPPROXIMATION") if model else "", estimator=name,
         status=tuple(item.adopted.failure for item in solved), points=tuple(item.points for item in solved),
         estimates=tuple(item.estimates for item in solved), diagnosis=tuple(item.diagnosis for item in solved),
         pairs=tuple(pairs), model=_curves(solved), used=_used(solved), observation=observation or Observation(),
-        inputs=tuple(inputs), notes=(*notes, *_notes(solved, name)), history=(_record(solved, config, name),),
+        inputs=tuple(inputs), notes=(*told, *_notes(solved, name)),
+        history=(_record(solved, config, name),), metadata={"gain_unadjusted": before.tolist()} if len(flats) else {},
     )  # fmt: skip
+
+
+def _continuous(
+    values: dict[str, F8],
+    flats: Sequence[NDArray],
+    amp_of: NDArray[np.integer],
+    config: RatioConfig,
+    amps: Sequence[str],
+) -> list[str]:
+    """Divide gain, its errors and read noise by the corrections; sentences of what was done."""
+    found = adjust_gains(values["gain"], flats, amp_of, config)
+    for name in ("gain", "gain_error", "gain_model_error", "read_noise", "read_noise_error"):
+        values[name] = values[name] / found.correction
+    largest = 100 * float(np.abs(found.correction - 1).max())
+    told = [f"gains were made continuous with {found.flats} flats, by {largest:.2g} % at most"]
+    if found.left:
+        told.append(
+            f"gains not made continuous, without light or too far off: {', '.join(amps[k] for k in found.left)}"
+        )
+    return told
 
 
 def _unharmed(points: Points, config: SolveConfig, extra: tuple[Estimate, ...]) -> Solved:
