@@ -123,7 +123,7 @@ def test_one_failure_does_not_stop_the_others() -> None:
                     raise ValueError("odd")
                 seen.append(name)
     assert seen == ["a", "c"]
-    assert door.failures == [{"name": "b", "code": "ValueError", "error": "odd", "where": None}]
+    assert door.failures == [{"name": "b", "code": "ValueError", "error": "odd", "where": None, "remedy": None}]
 
 
 def test_fail_fast_stops_with_code_1_and_still_gives_the_document(capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,3 +218,19 @@ def test_a_stranger_must_be_trusted(run: Run, repo: Path) -> None:
     assert "stranger.Thing" in done.err
     assert run("repo", "ls", "--repo", repo, "--trust").code == 0
     assert json.loads(run("repo", "ls", "--repo", repo, "--trust", "--json").out)["instruments"]
+
+
+def test_exposures_are_listed_in_the_order_of_time(run: Run, tmp_path: Path) -> None:
+    night = Night(tmp_path / "raws")
+    for n in (5, 3, 1, 4, 2):
+        night.bias(1, DATE_OBS=f"2025-01-15T0{n}:00:00.000", OBSID=f"at_{n}", SEQNUM=n)
+    assert run("repo", "create", tmp_path / "R").code == 0
+    assert run("repo", "ingest", night.folder, "--repo", tmp_path / "R").code == 0
+    rows = run("repo", "ls", "exposures", "--repo", tmp_path / "R", "--json").data["exposures"]
+    assert [r["seq_num"] for r in rows] == [1, 2, 3, 4, 5]
+
+
+def test_failures_in_json_say_what_to_try(run: Run, repo: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.fits").write_bytes(b"nothing")
+    (failed,) = run("repo", "ingest", tmp_path / "bad.fits", "--repo", repo, "--json").data["failures"]
+    assert failed["remedy"] and failed["code"].startswith("FW")

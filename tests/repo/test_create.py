@@ -184,3 +184,20 @@ def test_a_read_only_mount_is_read_and_said_to_be_so(night: Path, tmp_path: Path
     assert refused.stderr.startswith("FW181: the database does not answer or cannot be written")
     assert "readonly database" in refused.stderr
     assert {p: p.stat().st_mtime_ns for p in repo.path.rglob("*")} == before
+
+
+@pytest.mark.parametrize("name", ["x#y", "x%41y"])
+def test_a_name_that_the_library_takes_for_another_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="whose name holds '#'") as caught:
+        create(tmp_path / name)
+    assert caught.value.where == str(tmp_path / name) and not list(tmp_path.iterdir())
+
+
+def test_a_collection_is_entered_once(make: Make) -> None:
+    repo = make()
+    before = repo.collections()
+    assert repo.ensure("mine") and not repo.ensure("mine")
+    assert repo.ensure("u/me/chain", "chained") and repo.ensure("cal", "calibration")
+    assert repo.collections() - before == {"mine", "u/me/chain", "cal"}
+    kinds = {n: repo.butler.collections.get_info(n).type.name for n in ("mine", "u/me/chain", "cal")}
+    assert kinds == {"mine": "RUN", "u/me/chain": "CHAINED", "cal": "CALIBRATION"}

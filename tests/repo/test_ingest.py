@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from carry import plan
+from nights import Night
 from nines import Nines
 from repos import CAMERA, Make, enter, exposure, fresh, product_of, raw_file
 
@@ -348,3 +349,18 @@ def test_dates_that_are_none(make: Make, tmp_path: Path, cards: dict[str, str], 
     found = repo.butler.query_dimension_records("exposure", instrument="ninecam")
     assert sorted(r.day_obs for r in found) == sorted([day, 20250114])
     assert {j.state for j in plan(repo, "calibs").jobs} == {"new"}
+
+
+def test_two_exposures_of_one_name_are_told_with_both_files(make: Make, tmp_path: Path) -> None:
+    """A repository tells exposures apart by the name that the camera gives them."""
+    night = Night(tmp_path / "raws")
+    (first,), (second,) = night.bias(1, OBSID="twin"), night.bias(1, OBSID="twin")
+    night.bias(1)
+    repo = make()
+    done = ingest(repo, [night.folder])
+    assert len(done.entered) == 2 and list(done.failed) == [second]
+    error = done.failed[second]
+    assert "have one name (OBSID) 'twin'" in error.problem and error.where == f"{second} and {first}"
+    (third,) = night.bias(1, OBSID="twin")
+    done = ingest(repo, [third])
+    assert done.failed[third].where == f"{third} and {first}", "also where the first is in the repository"

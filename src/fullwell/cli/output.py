@@ -168,10 +168,17 @@ def failure(name: str, error: BaseException) -> dict[str, Any]:
     from fullwell.base.errors import FullwellError
 
     if isinstance(error, FullwellError):
-        return {"name": name, "code": error.code, "error": error.problem, "where": error.where}
+        told = {"name": name, "code": error.code, "error": error.problem, "where": error.where}
+        return {**told, "remedy": error.remedy}
     if isinstance(error, OSError):
-        return {"name": name, "code": "FW100", "error": error.strerror or str(error), "where": error.filename}
-    return {"name": name, "code": type(error).__name__, "error": str(error), "where": None}
+        return {
+            "name": name,
+            "code": "FW100",
+            "error": error.strerror or str(error),
+            "where": error.filename,
+            "remedy": None,
+        }
+    return {"name": name, "code": type(error).__name__, "error": str(error), "where": None, "remedy": None}
 
 
 def document(command: str, data: Mapping[str, Any], failures: Sequence[Mapping[str, Any]]) -> None:

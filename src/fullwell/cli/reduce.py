@@ -9,7 +9,7 @@ import typer
 
 from fullwell.cli.inputs import Accept, CameraName, Off, Overscan, ReadNoise, Trim
 from fullwell.cli.options import OutFolder, Sets, common, parse_sets
-from fullwell.cli.output import Door, with_error
+from fullwell.cli.output import Door, failure, with_error
 
 if TYPE_CHECKING:
     from fullwell.journeys.reduce import ReduceResult
@@ -137,4 +137,4 @@ def _failures(door: Door, result: ReduceResult) -> None:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         print(f"{', '.join(names[:3])}{more}: failed\n{broken[names[0]]}", file=sys.stderr)
     for name, error in broken.items():
-        door.failures.append({"name": name, "code": error.code, "error": error.problem, "where": error.where})
+        door.failures.append(failure(name, error))

@@ -199,7 +199,7 @@ def shelf(repo: Repository, instrument: str, kinds: Iterable[str], setup: str = 
     collection = calib_collection(instrument, setup)
     found: dict[tuple[str, int, str], list[Certified]] = defaultdict(list)
     with speaking(str(repo.path)):
-        if collection not in set(repo.butler.collections.query("*")):
+        if collection not in repo.collections():
             return Shelf(instrument)
         for kind in known_types(repo, kinds):
             rows = list(repo.butler.registry.queryDatasetAssociations(kind, collection))

@@ -77,10 +77,8 @@ def enter_files(repo: Repository, entries: Iterable[Entry]) -> list[DatasetRef]:
             fresh.append(FileDataset(str(one.path), [ref]))
     if fresh:
         with speaking(str(repo.path)), butler.transaction():
-            have = set(butler.collections.query("*"))
             for run in dict.fromkeys(one.run for one in every):
-                if run not in have:
-                    butler.collections.register(run)
+                repo.ensure(run)
             butler.ingest(*fresh, transfer=None, record_validation_info=True)
     return refs
 
@@ -136,7 +134,6 @@ def certify(
     UsageError
         another calibration is valid in a part of the span: named with its span; nothing is certified then.
     """
-    from lsst.daf.butler import CollectionType
     from lsst.daf.butler.registry import ConflictingDefinitionError
 
     when = span(begin, end)
@@ -151,8 +148,7 @@ def certify(
         with speaking(str(repo.path)), registry.transaction():
             for instrument, some in by_instrument.items():
                 name = calib_collection(instrument, setup)
-                if name not in set(repo.butler.collections.query("*")):
-                    repo.butler.collections.register(name, CollectionType.CALIBRATION)
+                repo.ensure(name, "calibration")
                 names.append(name)
                 try:
                     registry.certify(name, some, when)
@@ -271,7 +267,7 @@ def certified(
     out = []
     names = {calib_collection(instrument, setup): instrument for instrument in repo.instruments()}
     with speaking(str(repo.path)):
-        have = [name for name in names if name in set(repo.butler.collections.query("*"))]
+        have = sorted(repo.collections() & names.keys())
         found = repo.butler.registry.queryDatasetAssociations(dataset, have) if have else ()
         for one in found:
             values = {str(k): v for k, v in one.ref.dataId.required.items()}
@@ -304,15 +300,10 @@ def validity(repo: Repository, ref: DatasetRef) -> list[tuple[str, Any]]:
 
 def prepend(repo: Repository, chain: str, run: str, instrument: str = "") -> None:
     """Put a run first in a chain, and the chain into the defaults of the instrument."""
-    from lsst.daf.butler import CollectionType
-
-    collections = repo.butler.collections
-    have = set(collections.query("*"))
+    collections, have = repo.butler.collections, repo.collections()
     with speaking(str(repo.path)), repo.butler.transaction():
-        if run not in have:
-            collections.register(run)
-        if chain not in have:
-            collections.register(chain, CollectionType.CHAINED)
+        repo.ensure(run)
+        repo.ensure(chain, "chained")
         children = collections.get_info(chain).children
         if children[:1] != (run,):
             if run in children:
@@ -327,8 +318,7 @@ def prepend(repo: Repository, chain: str, run: str, instrument: str = "") -> Non
 def new_run(repo: Repository, instrument: str, stamp: str) -> str:
     """The RUN of calibrations made at `stamp`, entered where it is new."""
     name = gen_run(instrument, stamp)
-    if name not in set(repo.butler.collections.query("*")):
-        repo.butler.collections.register(name)
+    repo.ensure(name)
     return name
 
 
@@ -354,7 +344,6 @@ def certify_onward(
     UsageError
         a begin or `end` is no time; nothing is certified then.
     """
-    from lsst.daf.butler import CollectionType
 
     groups: dict[tuple[str, Any], list[tuple[DatasetRef, Any]]] = {}
     for ref, begin in items:
@@ -362,11 +351,8 @@ def certify_onward(
         groups.setdefault((name, ref.datasetType), []).append((ref, span(begin or None, end or None)))
     registry = repo.butler.registry
     with speaking(str(repo.path)), repo.butler.transaction():
-        have = set(repo.butler.collections.query("*"))
         for (name, kind), some in groups.items():
-            if name not in have:
-                repo.butler.collections.register(name, CollectionType.CALIBRATION)
-                have.add(name)
+            repo.ensure(name, "calibration")
             there: dict[Any, list[tuple[Any, UUID]]] = {}
             for one in registry.queryDatasetAssociations(kind, name):
                 if one.timespan is not None:

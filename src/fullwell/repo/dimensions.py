@@ -85,6 +85,11 @@ class Identity:
         """Data id of the raw frame."""
         return {"instrument": self.instrument, "detector": self.detector, "exposure": self.exposure}
 
+    @property
+    def obs_id(self) -> str:
+        """The camera's own name of the exposure, else its number."""
+        return self.observation.obs_id or str(self.exposure)
+
     def __str__(self) -> str:
         return f"{self.instrument} exposure {self.exposure} detector {self.detector}"
 
@@ -244,7 +249,7 @@ class Records:
             "day_obs": seen.day_obs,
             "group": group,
             "physical_filter": seen.physical_filter,
-            "obs_id": obs.obs_id or str(seen.exposure),
+            "obs_id": seen.obs_id,
             "exposure_time": _plain(obs.exposure_time),
             "dark_time": _plain(obs.dark_time),
             "observation_type": obs.kind,
@@ -310,10 +315,8 @@ def check_same(have: Iterable[Any], seen: Identity) -> None:
     UsageError
         an exposure with this id and another `obs_id` or filter is in the repository.
     """
-    name = seen.observation.obs_id or str(seen.exposure)
     for one in have:
-        other = (one.observation.obs_id or str(one.exposure)) if isinstance(one, Identity) else one.obs_id
-        if other != name:
+        if (other := one.obs_id) != seen.obs_id:
             raise UsageError(
                 f"exposure {seen.exposure} of {seen.instrument} is in the repository as '{other}', this "
                 f"file says '{seen.observation.obs_id}'",

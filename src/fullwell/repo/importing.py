@@ -81,7 +81,7 @@ def import_(repo: Repository, folder: str | os.PathLike[str], transfer: str = "c
         refs = {ref.id: ref for some in backend.datasets.values() for one in some for ref in one.refs}
         _leave_known_datasets(repo, backend, place, result)
         _leave_known_validity(repo, backend, refs, result)
-        have, chains = set(butler.collections.query("*")), dict(backend.chains)
+        have, chains = repo.collections(), dict(backend.chains)
         backend.chains = {}
         backend.register()
         with repo.without_defaults(), butler.transaction():
@@ -89,7 +89,7 @@ def import_(repo: Repository, folder: str | os.PathLike[str], transfer: str = "c
         _merge_chains(repo, chains)
         for name in sorted({str(ref.dataId["instrument"]) for ref in refs.values() if "instrument" in ref.dataId}):
             repo.prepare(name)
-        result.collections = sorted(set(butler.collections.query("*")) - have)
+        result.collections = sorted(repo.collections() - have)
     return result
 
 
@@ -208,7 +208,7 @@ def _check_records(repo: Repository, backend: Any) -> None:
 def _leave_known_datasets(repo: Repository, backend: Any, place: Path, result: Imported) -> None:
     """Take out of the export what the repository holds; keep its references for what is said about them."""
     types = {kind.name for kind in repo.butler.registry.queryDatasetTypes()}
-    runs = set(repo.butler.collections.query("*"))
+    runs = repo.collections()
     for (kind, run), files in backend.datasets.items():
         ids = {ref.id for one in files for ref in one.refs}
         if kind in types and run in runs:
@@ -278,7 +278,7 @@ def _check_pixels(ref: DatasetRef, new: Path, old: Path) -> None:
 
 def _leave_known_validity(repo: Repository, backend: Any, refs: Mapping[Any, DatasetRef], result: Imported) -> None:
     """Take out certifications that are there; one that overlaps with another is an error."""
-    have = set(repo.butler.collections.query("*"))
+    have = repo.collections()
     for collection, spans in backend.calibAssociations.items():
         kinds = {refs[ident].datasetType for ids in spans.values() for ident in ids}
         there: dict[Any, list[Any]] = {}
@@ -309,12 +309,9 @@ def _leave_known_validity(repo: Repository, backend: Any, refs: Mapping[Any, Dat
 
 def _merge_chains(repo: Repository, chains: Mapping[str, list[str]]) -> None:
     """A chain that is new comes as it is; to one that is there the members that it has not are added at the end."""
-    from lsst.daf.butler import CollectionType
-
     collections = repo.butler.collections
     for name, children in chains.items():
-        if name not in set(collections.query("*")):
-            collections.register(name, CollectionType.CHAINED)
+        if repo.ensure(name, "chained"):
             collections.redefine_chain(name, children)
         elif more := [one for one in children if one not in collections.get_info(name).children]:
             collections.extend_chain(name, more)

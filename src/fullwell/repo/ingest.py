@@ -285,6 +285,7 @@ def _sorted_out(
         else:
             fresh[path] = ids
             taken.update({_key(i): path for i in ids})
+            have.named.update({(i.instrument, i.obs_id): (i.exposure, path) for i in ids})
     _check_marks(repo, known, failed, fail_fast)
     return fresh, failed, known
 
@@ -335,12 +336,13 @@ def _key(one: Identity) -> tuple[Any, ...]:
 @dataclass
 class _Have:
     """What is in the repository: raw data ids with their files, exposure records, names of detectors; of exposures that
-    are not in it the first frame."""
+    are not in it the first frame; the exposure that has a name, and its first file."""
 
     files: dict[tuple[Any, ...], Path] = field(default_factory=dict)
     exposures: dict[tuple[str, int], Any] = field(default_factory=dict)
     detectors: dict[tuple[str, int], str] = field(default_factory=dict)
     first: dict[tuple[str, int], Identity] = field(default_factory=dict)
+    named: dict[tuple[str, str], tuple[int, Path]] = field(default_factory=dict)
 
 
 def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
@@ -356,14 +358,29 @@ def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
                 out.detectors[name, record.id] = record.full_name
         refs = repo.butler.query_datasets("raw", raw_run(name), explain=False, limit=None)
         for ref, path in files_of(repo, refs):
-            out.files[name, ref.dataId["exposure"], ref.dataId["detector"]] = path
+            number = int(ref.dataId["exposure"])
+            out.files[name, number, ref.dataId["detector"]] = path
+            out.named.setdefault((name, str(out.exposures[name, number].obs_id)), (number, path))
     return out
+
+
+def _check_name_of(path: Path, one: Identity, have: _Have) -> None:
+    """Refuse an exposure whose name is that of another one; a repository tells them apart by it."""
+    other, there = have.named.get((one.instrument, one.obs_id), (one.exposure, path))
+    if other != one.exposure:
+        raise UsageError(
+            f"two exposures of {one.instrument}, {other} and {one.exposure}, have one name (OBSID) '{one.obs_id}'",
+            where=f"{path} and {there}",
+            remedy="correct the header of the wrong one, or keep them in separate repositories",
+            code="FW611",
+        )
 
 
 def _state(path: Path, ids: Sequence[Identity], have: _Have, taken: dict[tuple[Any, ...], Path]) -> str:
     """ "known" where each frame of the file is in the repository from this very file; "new" where none is."""
     known = 0
     for one in ids:
+        _check_name_of(path, one, have)
         record = have.exposures.get((one.instrument, one.exposure))
         first = have.first.setdefault((one.instrument, one.exposure), one)
         check_same([first] if record is None else [record], one)

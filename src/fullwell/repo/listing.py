@@ -43,7 +43,7 @@ def instruments(repo: Repository) -> list[dict[str, Any]]:
 
 
 def exposures(repo: Repository, where: str = "", names: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """The exposures that fulfil a condition, by instrument and id, with the number of their raw frames.
+    """The exposures that fulfil a condition, by instrument and time, with the number of their raw frames.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def exposures(repo: Repository, where: str = "", names: Sequence[str] | None = N
                 for row in mine.join_dataset_search("raw").data_ids(["exposure", "detector"]):
                     frames[int(row["exposure"])] = frames.get(int(row["exposure"]), 0) + 1
             chosen = mine.where(where) if where else mine
-            for r in sorted(chosen.dimension_records("exposure"), key=lambda r: r.id):
+            for r in sorted(chosen.dimension_records("exposure"), key=_when):
                 out.append(
                     {
                         "instrument": name,
@@ -78,6 +78,11 @@ def exposures(repo: Repository, where: str = "", names: Sequence[str] | None = N
                     }
                 )
     return out
+
+
+def _when(record: Any) -> tuple[int, int]:
+    """The begin of an exposure [ns], and its number."""
+    return int(record.timespan.nsec[0]) if record.timespan is not None else 0, int(record.id)
 
 
 def datasets(

@@ -7,10 +7,8 @@ our layout, so that a newcomer names none, and turns the library's errors into o
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import os
-import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from fullwell.base.errors import FileError, FullwellError, MissingProduct, UsageError
+from fullwell.repo.founding import check_place, move, relative_root, writing
 from fullwell.repo.layout import (
     DATASETS,
     FOLDER_REPO,
@@ -169,7 +168,7 @@ def create(
     FileError
         the folder cannot be written, or the database does not answer.
     UsageError
-        there is a repository already.
+        there is a repository already, or the library cannot keep one under this name.
     """
     from lsst.daf.butler import Butler
 
@@ -177,25 +176,20 @@ def create(
     from fullwell.repo.secrets import driver_url, refuse_password
 
     place = Path(os.path.abspath(path))
-    if (place / "butler.yaml").exists():
-        raise _taken(place)
+    check_place(place)
     refuse_password(db)
-    root = "<butlerRoot>" if not files else _relative_root(place, Path(files))
+    root = "<butlerRoot>" if not files else relative_root(place, Path(files))
     seed = seed_config(db=driver_url(db), namespace=namespace, files=root)
     # Made under a name of its own: of two processes that make it at once, one finds the place taken, and takes
     # away only what is its own. Without dots, which the library takes for the suffix of a file.
     own = f"{place.name.replace('.', '_')}~{os.getpid()}_{threading.get_ident()}"
     plain = (place if place.is_dir() else place.parent) / own
-    with speaking(str(path)), _writing(place, plain):
+    with speaking(str(path)), writing(place, plain):
         io.make_folder(plain.parent)
         Butler.makeRepo(str(plain), config=_config(seed), forceConfigRoot=False)
         _prepare_index(plain)
-        _move(plain, place)
+        move(plain, place)
         return Repository(path, writeable=True)
-
-
-def _taken(place: Path) -> UsageError:
-    return UsageError("there is a repository already", where=str(place), remedy="give another folder, or open this one")
 
 
 def _prepare_index(plain: Path) -> None:
@@ -221,54 +215,10 @@ def _register_types(butler: Butler) -> None:
         )
 
 
-@contextlib.contextmanager
-def _writing(place: Path, plain: Path) -> Iterator[None]:
-    """Leave nothing of a repository that could not be made, so that the same call can be tried again."""
-    try:
-        yield
-    except BaseException as error:
-        shutil.rmtree(plain, ignore_errors=True)
-        if not isinstance(error, OSError) or isinstance(error, FullwellError):
-            raise
-        raise FileError(
-            f"the repository cannot be made: {error.strerror or error}",
-            where=str(error.filename or place),
-            remedy="give a folder that can be written to",
-        ) from error
-
-
-def _relative_root(place: Path, files: Path) -> str:
-    """The root of the files as seen from the repository, so that the whole can be moved."""
-    return "<butlerRoot>/" + os.path.relpath(files.resolve(), place.resolve())
-
-
 def _config(seed: Mapping[str, Any]) -> Any:
     from lsst.daf.butler import Config
 
     return Config(dict(seed))
-
-
-def _move(plain: Path, place: Path) -> None:
-    """The finished repository to its place: as a whole, or, into a folder that is there, the index first.
-
-    Raises
-    ------
-    UsageError
-        another process has made one there meanwhile.
-    """
-    if plain.parent != place:
-        try:
-            os.rename(plain, place)
-        except OSError as error:
-            raise _taken(place) if error.errno in (errno.ENOTEMPTY, errno.EEXIST) else error from None
-        return
-    for item in sorted(plain.iterdir(), key=lambda one: one.name == "butler.yaml"):
-        try:
-            os.close(os.open(place / item.name, os.O_CREAT | os.O_EXCL))
-        except FileExistsError:
-            raise _taken(place / item.name) from None
-        os.replace(item, place / item.name)
-    plain.rmdir()
 
 
 def _check_there(whole: Any, where: str) -> None:
@@ -340,7 +290,7 @@ class Repository:
                 remedy=f"it has {', '.join(known) or 'none yet'}",
             )
         names = [self._chosen] if self._chosen else known
-        have = set(self.butler.collections.query("*"))
+        have = self.collections()
         chains = [defaults_collection(n) for n in names if defaults_collection(n) in have]
         with speaking(str(self.path)):
             only = {"instrument": names[0]} if len(names) == 1 else {}
@@ -375,25 +325,36 @@ class Repository:
             every = query.where("instrument != ''")  # without a condition, the default alone is found
             return sorted(record.name for record in every.dimension_records("instrument"))
 
+    def collections(self) -> set[str]:
+        """Names of all collections."""
+        with speaking(str(self.path)):
+            return set(self.butler.collections.query("*"))
+
+    def ensure(self, name: str, kind: str = "run") -> bool:
+        """Enter a collection where it is new: a "run", or of calibrations ("calibration"), or a "chained" one.
+
+        Returns
+        -------
+        bool
+            whether it is new.
+        """
+        from lsst.daf.butler import CollectionType
+
+        with speaking(str(self.path)):
+            return bool(self.butler.collections.register(name, CollectionType.from_name(kind)))
+
     def register_types(self) -> None:
         """Enter the dataset types of our layout; those that are there stay."""
         _register_types(self.butler)
 
     def prepare(self, instrument: str) -> None:
         """Enter the instrument's collections: raws, calibrations, defaults."""
-        from lsst.daf.butler import CollectionType
-
-        collections = self.butler.collections
-        have = set(collections.query("*"))
-        wanted = ((raw_run(instrument), CollectionType.RUN), (calib_collection(instrument), CollectionType.CALIBRATION))
-        with speaking(str(self.path)):
-            for name, kind in wanted:
-                if name not in have:
-                    collections.register(name, kind)
-            chain = defaults_collection(instrument)
-            if chain not in have:
-                collections.register(chain, CollectionType.CHAINED)
-                collections.redefine_chain(chain, [raw_run(instrument), calib_collection(instrument)])
+        self.ensure(raw_run(instrument))
+        self.ensure(calib_collection(instrument), "calibration")
+        chain = defaults_collection(instrument)
+        if self.ensure(chain, "chained"):
+            with speaking(str(self.path)):
+                self.butler.collections.redefine_chain(chain, [raw_run(instrument), calib_collection(instrument)])
         self._set_defaults()
 
     def find(self, dataset: str, collections: Sequence[str] | None = None, **data_id: Any) -> DatasetRef:
