@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fullwell.cli.inputs import Off
-from fullwell.cli.options import Files, OutFolder, common
+from fullwell.cli.options import OutFolder, common
 from fullwell.cli.output import Door, with_error
+from fullwell.cli.repo_options import Where
 
 if TYPE_CHECKING:
     from fullwell.journeys.transfer import DetectorResult, TransferResult
@@ -36,8 +37,19 @@ FluxKey = Annotated[
 @common(work=True, reads=True, corrects=("defects", "crosstalk", "linearity"))
 def ptc(
     door: Door,
-    files: Files,
     output: OutFolder,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="FILE...", show_default=False, help="Raw flats, and bias frames; or --repo."),
+    ] = None,
+    repo: Annotated[
+        Path | None,
+        typer.Option("--repo", metavar="REPO", show_default=False, help="Take the frames there, and enter the result."),
+    ] = None,
+    where: Where = "",
+    instrument: Annotated[
+        str, typer.Option("--instrument", metavar="NAME", show_default=False, help="Of several in the repository.")
+    ] = "",
     flat: Glob = None,
     bias: Glob = None,
     pair_by: PairBy = "auto",
@@ -59,8 +71,12 @@ def ptc(
     off: Off = None,
 ) -> None:
     """Measure gain, read noise, turnoff and covariances from pairs of flats; set every estimator beside the others."""
+    from fullwell.base.errors import UsageError
+    from fullwell.cli import ptc_repo
     from fullwell.journeys.transfer import TransferOptions, run
 
+    if bool(files) == (repo is not None):
+        raise UsageError("give either files or --repo", remedy="fullwell ptc FILE... -o DIR, or --repo REPO -o DIR")
     options = TransferOptions(
         flat=tuple(flat or ()),
         bias=tuple(bias or ()),
@@ -74,12 +90,12 @@ def ptc(
         fail_fast=door.fail_fast,
     )
     result = run(
-        files,
+        files or ptc_repo.chosen(Path(repo or "."), instrument, where),
         output,
         options,
         read=door.reader.read,
         instrument=door.reader.instrument,
-        products=door.given.of,
+        products=door.given.of if repo is None else ptc_repo.corrections(repo, door.given.of),
         eotest=eotest,
         jobs=door.jobs,
         dry_run=door.dry_run,
@@ -87,6 +103,8 @@ def ptc(
     data = result.to_dict()
     door.give(**data)
     _say(door, result, data)
+    if repo is not None and not door.dry_run:
+        ptc_repo.enter(door, repo, [d.files["ptc"] for d in result.detectors])
 
 
 def _given(path: Path | None) -> tuple[tuple[str, str], ...]:

@@ -43,6 +43,7 @@ def write_maps(
     from astropy.table import Table
 
     hdus: list[Any] = [fits.PrimaryHDU()]
+    hdus[0].header["FWSCHEMA"] = ("fullwell/truth", "not a frame of a camera")
     for name, image in images.items():
         hdu = fits.ImageHDU(image.astype(np.uint8) if image.dtype == bool else image, name=name.upper())
         if units and units.get(name):
