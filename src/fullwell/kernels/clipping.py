@@ -91,19 +91,25 @@ def scaled_difference(a: NDArray, b: NDArray, factors: NDArray, out: NDArray) ->
             o[x] = factors[0] * p[x] - factors[1] * q[x]
 
 
+@sum_kernel
+def _cut_row(values: NDArray, use: NDArray, centre: NDArray, bound: NDArray, out: NDArray) -> int:
+    """out = used and ``|values - centre[0]| <= bound[0]``; how many."""
+    c, b = centre[0], bound[0]
+    count = np.int32(0)
+    for i in range(values.size):
+        ok = use[i] & (abs(values[i] - c) <= b)
+        out[i] = ok
+        count += np.int32(1) if ok else np.int32(0)
+    return count
+
+
 @kernel
 def cut(image: NDArray, use: NDArray, centre: float, bound: float, out: NDArray) -> int:
     """out = used and ``|image - centre| <= bound``; how many these are."""
     at, width = np.full(1, centre, image.dtype), np.full(1, bound, image.dtype)
     total = 0
     for y in range(image.shape[0]):
-        p, u, o = image[y], use[y], out[y]
-        count = np.int32(0)
-        for x in range(p.size):
-            ok = u[x] and abs(p[x] - at[0]) <= width[0]
-            o[x] = ok
-            count += np.int32(1) if ok else np.int32(0)
-        total += count
+        total += _cut_row(image[y], use[y], at, width, out[y])
     return total
 
 
@@ -143,10 +149,13 @@ def _ratio_row(a: NDArray, b: NDArray, use: NDArray, limit: NDArray, r: NDArray,
 
 
 @kernel
-def ratio_sums(a: NDArray, b: NDArray, use: NDArray, high: float, bins: int) -> tuple[int, float, float, NDArray]:
+def ratio_sums(
+    a: NDArray, b: NDArray, use: NDArray, high: float, bins: int, step: int
+) -> tuple[int, float, float, NDArray]:
     """Of ``r = (a - b)**2 / (a + b)``: number of finite ones, mean, mean of squares, and the histogram.
 
-    The histogram has `bins` from 0 to `high`; its first entry counts what is below, its last what is above.
+    The histogram is that of every `step`-th row and has `bins` from 0 to `high`; its first entry counts what is below,
+    its last what is above.
     """
     histogram = np.zeros(bins + 2, np.int64)
     limit = np.full(1, 1e18, a.dtype)
@@ -158,7 +167,7 @@ def ratio_sums(a: NDArray, b: NDArray, use: NDArray, high: float, bins: int) -> 
         count += _ratio_row(a[y], b[y], use[y], limit, r, out)
         first += out[0]
         second += out[1]
-        for x in range(r.size):
+        for x in range(r.size if y % step == 0 else 0):
             v = r[x]
             if v > -limit[0]:
                 k = 0 if v < 0 else (min(int(v * factor), bins) + 1)

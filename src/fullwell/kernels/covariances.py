@@ -21,8 +21,8 @@ __all__ = ["covariance_sums"]
 F8 = NDArray[np.float64]
 I8 = NDArray[np.int64]
 LAGS_AT_ONCE = 10
-WIDTH = 64
-"""Rows are filled up with zeros to a multiple of this, so that loops have no rest that does not vectorise."""
+WIDTH, BAND = 64, 64
+"""Rows are filled up with zeros to a multiple of `WIDTH`, so that loops have no rest that does not vectorise."""
 
 
 @sum_kernel
@@ -47,14 +47,14 @@ def _products(a: NDArray, b: NDArray, out: NDArray) -> None:
 
 
 @kernel
-def _image_sums(padded: NDArray, lags: int, margin: int, total: F8) -> None:
-    """total[dy, lags + dx] = P of every lag with dy >= 0, from an image with `margin` zeros around."""
-    width = (padded.shape[1] - 2 * margin) // WIDTH * WIDTH
-    part = np.zeros(LAGS_AT_ONCE, padded.dtype)
-    for y in range(padded.shape[0] - margin):
-        row = padded[y, margin : margin + width]
+def _band_sums(band: NDArray, rows: int, lags: int, margin: int, total: F8) -> None:
+    """total[dy, lags + dx] += P of every lag with dy >= 0, of the first `rows` rows of a band of rows + lags."""
+    width = (band.shape[1] - 2 * margin) // WIDTH * WIDTH
+    part = np.zeros(LAGS_AT_ONCE, band.dtype)
+    for y in range(rows):
+        row = band[y, margin : margin + width]
         for dy in range(lags + 1):
-            other = padded[y + dy]
+            other = band[y + dy]
             first = -lags if dy else 0
             while first <= lags:
                 part[:] = 0
@@ -84,25 +84,23 @@ def _copy(image: NDArray, use: NDArray, out: NDArray) -> int:
 
 
 @kernel
-def _corner_sums(padded: NDArray, nx: int, lags: int, margin: int) -> F8:
-    """sums[i, j]: of the pixels of rows i of (all, all but the last k, all but the first k) and columns j alike.
+def _row_corners(row: NDArray, lags: int, out: F8) -> None:
+    """Sums of a row: out[0] of all, out[k] without the last k, out[L + k] without the first k pixels."""
+    whole = _total(row)
+    out[0] = whole
+    low, high = 0.0, 0.0
+    for k in range(1, lags + 1):
+        if k <= row.size:
+            high += row[row.size - k]
+            low += row[k - 1]
+        out[k] = whole - high
+        out[lags + k] = whole - low
 
-    Index 0 is all; 1 … L leaves out the last k; L + 1 … 2 L the first k.
-    """
-    ny = padded.shape[0] - margin
-    size = 2 * lags + 1
-    rows = np.zeros((ny, size))
-    for y in range(ny):
-        row = padded[y, margin : margin + nx]
-        whole = _total(row)
-        rows[y, 0] = whole
-        low, high = 0.0, 0.0
-        for k in range(1, lags + 1):
-            if k <= nx:
-                high += row[nx - k]
-                low += row[k - 1]
-            rows[y, k] = whole - high
-            rows[y, lags + k] = whole - low
+
+@kernel
+def _corner_sums(rows: F8, lags: int) -> F8:
+    """sums[i, j] of the pixels of rows i and columns j, with the indices of `_row_corners` in both directions."""
+    ny, size = rows.shape
     sums = np.zeros((size, size))
     for j in range(size):
         whole = 0.0
@@ -117,6 +115,27 @@ def _corner_sums(padded: NDArray, nx: int, lags: int, margin: int) -> F8:
             sums[k, j] = whole - high
             sums[lags + k, j] = whole - low
     return sums
+
+
+@kernel
+def _sweep(image: NDArray, use: NDArray, lags: int, products: F8, rows: F8) -> I8:
+    """Sums of products and of rows, band by band so that a band stays in the cache; masked pixels of each row."""
+    ny, nx = image.shape
+    margin = lags + LAGS_AT_ONCE
+    width = (nx + WIDTH - 1) // WIDTH * WIDTH
+    band = np.zeros((BAND + lags, width + 2 * margin), image.dtype)
+    masked = np.zeros(ny, np.int64)
+    for y0 in range(0, ny, BAND):
+        count = min(BAND, ny - y0)
+        for k in range(count + lags):
+            if y0 + k < ny:
+                masked[y0 + k] = _copy(image[y0 + k], use[y0 + k], band[k, margin : margin + nx])
+            else:
+                band[k] = 0
+        for k in range(count):
+            _row_corners(band[k, margin : margin + nx], lags, rows[y0 + k])
+        _band_sums(band, count, lags, margin, products)
+    return masked
 
 
 @kernel
@@ -135,12 +154,10 @@ def covariance_sums(image: NDArray, use: NDArray, lags: int) -> tuple[F8, I8]:
     (L + 1, L + 1) covariances ``[i serial, j parallel]``, NaN without a pair; and the pairs behind each.
     """
     ny, nx = image.shape
-    margin = lags + LAGS_AT_ONCE
-    width = (nx + WIDTH - 1) // WIDTH * WIDTH
-    padded = np.zeros((ny + margin, width + 2 * margin), image.dtype)
-    masked = np.zeros(ny, np.int64)
-    for y in range(ny):
-        masked[y] = _copy(image[y], use[y], padded[y, margin : margin + nx])
+    products = np.zeros((lags + 1, 2 * lags + 1))
+    rows = np.zeros((ny, 2 * lags + 1))
+    masked = _sweep(image, use, lags, products, rows)
+    corners = _corner_sums(rows, lags)
     holes = np.empty((masked.sum(), 2), np.int64)
     k = 0
     for y in range(ny):
@@ -149,9 +166,6 @@ def covariance_sums(image: NDArray, use: NDArray, lags: int) -> tuple[F8, I8]:
                 if not use[y, x]:
                     holes[k, 0], holes[k, 1] = y, x
                     k += 1
-    products = np.zeros((lags + 1, 2 * lags + 1))
-    _image_sums(padded, lags, margin, products)
-    corners = _corner_sums(padded, nx, lags, margin)
     covariance = np.full((lags + 1, lags + 1), np.nan)
     pairs = np.zeros((lags + 1, lags + 1), np.int64)
     for dy in range(lags + 1):
@@ -159,7 +173,7 @@ def covariance_sums(image: NDArray, use: NDArray, lags: int) -> tuple[F8, I8]:
             found, total = 0.0, 0
             for sign in range(2 if dx and dy else 1):
                 sx = dx if sign == 0 else -dx
-                value, count = _one_lag(padded, use, holes, corners, products[dy, lags + sx], sx, dy, lags)
+                value, count = _one_lag(image, use, holes, corners, products[dy, lags + sx], sx, dy, lags)
                 if count:
                     found += value if not (dx and dy) else 0.5 * value
                 else:
@@ -173,11 +187,10 @@ def covariance_sums(image: NDArray, use: NDArray, lags: int) -> tuple[F8, I8]:
 
 @kernel
 def _one_lag(
-    padded: NDArray, use: NDArray, holes: I8, corners: F8, product: float, sx: int, dy: int, lags: int
+    image: NDArray, use: NDArray, holes: I8, corners: F8, product: float, sx: int, dy: int, lags: int
 ) -> tuple[float, int]:
     """Covariance and pairs of one lag (sx of either sign, dy >= 0)."""
     ny, nx = use.shape
-    margin = lags + LAGS_AT_ONCE
     if dy >= ny or abs(sx) >= nx:
         return np.nan, 0
     ahead = sx if sx >= 0 else lags - sx
@@ -188,12 +201,12 @@ def _one_lag(
     for k in range(holes.shape[0]):
         y, x = holes[k, 0], holes[k, 1]
         if y - dy >= 0 and 0 <= x - sx < nx:
-            here -= padded[y - dy, margin + x - sx]
             count -= 1
-        if y + dy < ny and 0 <= x + sx < nx:
-            there -= padded[y + dy, margin + x + sx]
-            if use[y + dy, x + sx]:
-                count -= 1
+            if use[y - dy, x - sx]:
+                here -= image[y - dy, x - sx]
+        if y + dy < ny and 0 <= x + sx < nx and use[y + dy, x + sx]:
+            count -= 1
+            there -= image[y + dy, x + sx]
     if count == 0:
         return np.nan, 0
     return product / count - here / count * (there / count), count

@@ -35,6 +35,7 @@ from fullwell.measure.ptc.transform import transform_covariances
 __all__ = ["PairValues", "measure_pair"]
 
 RATIO_BINS = 8192
+RATIO_SAMPLE = 262_144
 NAN = math.nan
 
 
@@ -187,15 +188,16 @@ def _covariances(
 
 
 def _ratio(a: NDArray[Any], b: NDArray[Any], use: NDArray[np.bool_], scale: float) -> dict[str, Any]:
-    """Mean of (I1 - I2)^2/(I1 + I2), its error and its median [adu]; `scale` is about its mean."""
-    count, mean, square, histogram = clipping.ratio_sums(a, b, use, 4 * scale, RATIO_BINS)
+    """Mean of (I1 - I2)^2/(I1 + I2), its error and its median [adu], of rows enough; `scale` is about its mean."""
+    step = max(a.size // RATIO_SAMPLE, 1)
+    count, mean, square, histogram = clipping.ratio_sums(a, b, use, 4 * scale, RATIO_BINS, step)
     if count < 2:
         return {}
     below = np.cumsum(histogram)
-    k = int(np.searchsorted(below, count / 2))
+    half = below[-1] / 2
+    k = int(np.searchsorted(below, half))
     if 0 < k <= RATIO_BINS:
-        inside = (count / 2 - below[k - 1]) / histogram[k]
-        median = (k - 1 + inside) * 4 * scale / RATIO_BINS
+        median = float(k - 1 + (half - below[k - 1]) / histogram[k]) * 4 * scale / RATIO_BINS
     else:
         with np.errstate(divide="ignore", invalid="ignore"):
             median = float(np.nanmedian(((a - b) ** 2 / (a + b))[use]))
