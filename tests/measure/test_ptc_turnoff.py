@@ -95,7 +95,7 @@ def test_definitions() -> None:
 
 
 def test_rolloff_is_recovered() -> None:
-    """Start and length of an exponential loss, and the mean where it is half a per cent: mean pull of 30 sets within 4 / sqrt(30).
+    """Start and length of an exponential loss, and the mean where it is half a per cent: averages of 30 sets.
 
     Points with a part of the loss are still on the curve by our rule, so that the gain is high by 0.05 to 0.1 %. The
     fit of the loss takes all its parameters anew; a tenth of tau is allowed for what is left.

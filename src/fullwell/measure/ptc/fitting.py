@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 
 from fullwell.base.errors import UsageError
@@ -11,8 +9,9 @@ from fullwell.measure.ptc.expfit import fit_exp
 from fullwell.measure.ptc.fit import Fit
 from fullwell.measure.ptc.fitconfig import FitConfig
 from fullwell.measure.ptc.fullcov import fit_full_covariance
-from fullwell.measure.ptc.outliers import Selection, select
+from fullwell.measure.ptc.outliers import Selection, first_values, fit_exponential, select
 from fullwell.measure.ptc.simple import fit_eotest, fit_polynomial, fit_power
+from fullwell.measure.ptc.weights import relative_errors
 from fullwell.products.ptc import Points
 
 __all__ = ["MODELS", "fit"]
@@ -57,14 +56,16 @@ def fit(model: str, points: Points, config: FitConfig | None = None, start: Fit 
 
 def _chosen(points: Points, config: FitConfig, start: Fit | None) -> Selection:
     """The points of `start`, or those selected anew."""
-    chosen = select(points, config)
     if start is None or start.failure or start.used.size != len(points):
-        return chosen
+        return select(points, config)
     reasons = tuple(
         "" if used else old or "not used by the fit before" for used, old in zip(start.used, start.reasons, strict=True)
     )
-    values = chosen.values
+    known = relative_errors(points)
     if start.model in ("exp", "eotest"):
-        gain, a00 = start.gain, start.a00
-        values = np.array([1 / gain, 2 * a00 * gain, start.value("noise2") / gain**2])
-    return replace(chosen, kept=start.used.copy(), reasons=reasons, values=values, failure="")
+        values = np.array([1 / start.gain, 2 * start.a00 * start.gain, start.value("noise2") / start.gain**2])
+    else:
+        mean, variance = points.mean[start.used], points.variance[start.used]
+        part = known[start.used] if known is not None else None
+        values = fit_exponential(mean, variance, part, first_values(mean, variance))[0].values
+    return Selection(start.used.copy(), reasons, values, known)

@@ -49,7 +49,7 @@ class _Compressed:
         y = np.where(ok, data, 0.0) * weight
         rows = scaled_mean[:, None] ** POWERS
         stacked = np.concatenate([weight.T[:, :, None] * rows, y.T[:, :, None]], axis=2)
-        r = np.linalg.qr(stacked, mode="r")
+        r: F8 = np.asarray(np.linalg.qr(stacked, mode="r"))
         if r.shape[1] < 6:
             r = np.concatenate([r, np.zeros((r.shape[0], 6 - r.shape[1], 6))], axis=1)
         self.r, self.z, self.rest = r[:, :5, :5], r[:, :5, 5], float(np.sum(r[:, 5, 5] ** 2))
@@ -57,8 +57,7 @@ class _Compressed:
 
     def start(self) -> F8:
         """(3, M^2) coefficients of the powers 0, 1, 2 of the parabola through each lag."""
-        out = [np.linalg.lstsq(r[:, :3], z, rcond=None)[0] for r, z in zip(self.r, self.z, strict=True)]
-        return np.array(out).T
+        return np.asarray((np.linalg.pinv(self.r[:, :3, :3]) @ self.z[:, :3, None])[:, :, 0].T)
 
 
 def _solve(quartic: Quartic, data: _Compressed, start: F8, scale: float, enough: float) -> tuple[F8, float, F8]:
@@ -117,12 +116,12 @@ def fit_full_covariance(points: Points, config: FitConfig, exp: Fit, *, with_b: 
     part, known = _relative(points, use, side)
     part = part.reshape(mean.size, -1)
     quartic, scale = Quartic(side, with_b), float(mean.max())
-    level, values = covariance[:, 0], None
+    level, values = covariance[:, 0], np.zeros(0)
     rounds = ROUNDS if config.weights == "model" else 1
     for turn in range(rounds):
         errors = np.ones_like(part) if config.weights == "none" else part * level[:, None]
         data = _Compressed(mean / scale, covariance, errors)
-        if values is None:
+        if not values.size:
             values = _begin(quartic, data, exp, scale)
         before = values
         values, chi2, normal = _solve(quartic, data, values, scale, ENOUGH if turn or rounds == 1 else COARSE)

@@ -20,7 +20,7 @@ from fullwell.measure.ptc.models import exponential
 from fullwell.measure.ptc.weights import candidates, relative_errors
 from fullwell.products.ptc import Points
 
-__all__ = ["Selection", "fit_exponential", "select"]
+__all__ = ["Selection", "first_values", "fit_exponential", "select"]
 
 F8 = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -109,9 +109,9 @@ def _end(mean: F8, kept: Mask, gap: float) -> int:
     score = np.cumsum(np.where(kept, 1, -1))
     end = int(np.argmax(score)) + 1 if kept.any() else 0
     last = -1
-    for i in np.flatnonzero(kept[:end]):
+    for i in np.flatnonzero(kept[:end]).tolist():
         if last >= 0 and i > last + 1 and mean[i] - mean[last] > gap:
-            return int(last) + 1
+            return last + 1
         last = i
     return end
 
