@@ -8,6 +8,7 @@ over the image: they only place the first clip, and the rounds after it forget t
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from fullwell.kernels import clipping
 from fullwell.measure.levels import clip_factor
 
-__all__ = ["Clipped", "clipped", "plain"]
+__all__ = ["Clipped", "Scratch", "clipped", "plain"]
 
 IQR_TO_SIGMA = 0.741301109252801
 SAMPLE = 65536
@@ -44,10 +45,29 @@ class Clipped:
         return math.sqrt(self.variance) if self.variance >= 0 else math.nan
 
 
-def plain(image: NDArray[Any]) -> NDArray[Any]:
-    """The image as the kernels want it: contiguous, float32 or float64."""
-    kind = np.float64 if image.dtype.kind in "iu" and image.dtype.itemsize > 2 else np.float32
-    return np.ascontiguousarray(image, image.dtype if image.dtype in (np.float32, np.float64) else kind)
+class Scratch(threading.local):
+    """Arrays that a thread uses again for the next amplifier, so that their memory is not asked for each time."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, NDArray[Any]] = {}
+
+    def take(self, role: str, shape: tuple[int, ...], dtype: Any) -> NDArray[Any]:
+        """An array of unknown content; that of the same role before is gone."""
+        found = self._kept.get(role)
+        if found is None or found.shape != shape or found.dtype != dtype:
+            found = self._kept[role] = np.empty(shape, dtype)
+        return found
+
+
+def plain(image: NDArray[Any], out: Scratch | None = None, role: str = "") -> NDArray[Any]:
+    """The image as the kernels want it: contiguous, float32 or float64; a copy in `out` where one is needed."""
+    kind = np.dtype(np.float64 if image.dtype.kind in "iu" and image.dtype.itemsize > 2 else np.float32)
+    kind = image.dtype.newbyteorder("=") if image.dtype.kind == "f" and image.dtype.itemsize in (4, 8) else kind
+    if image.flags.c_contiguous and image.dtype == kind:
+        return image
+    made = np.empty(image.shape, kind) if out is None else out.take(role, image.shape, kind)
+    np.copyto(made, image, casting="unsafe")
+    return made
 
 
 def quartiles(image: NDArray[Any], use: NDArray[np.bool_]) -> tuple[float, float]:

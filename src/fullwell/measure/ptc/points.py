@@ -27,7 +27,7 @@ from fullwell.kernels.covariances import covariance_sums
 from fullwell.measure.levels import clip_factor
 from fullwell.measure.ptc.area import binned
 from fullwell.measure.ptc.background import background
-from fullwell.measure.ptc.clip import Clipped, clipped, plain
+from fullwell.measure.ptc.clip import Clipped, Scratch, clipped, plain
 from fullwell.measure.ptc.config import ExtractConfig
 from fullwell.measure.ptc.histogram import gaussian_test
 from fullwell.measure.ptc.transform import transform_covariances
@@ -36,6 +36,7 @@ __all__ = ["PairValues", "measure_pair"]
 
 RATIO_BINS = 8192
 RATIO_SAMPLE = 262_144
+SCRATCH = Scratch()
 NAN = math.nan
 
 
@@ -111,12 +112,12 @@ def measure_pair(
     if flat1.ndim != 2 or flat1.shape != flat2.shape or (good is not None and good.shape != flat1.shape):
         shapes = [a.shape for a in (flat1, flat2) if a is not None] + ([] if good is None else [good.shape])
         raise GeometryError(f"flats and mask have shapes {', '.join(map(str, shapes))}", remedy="cut all to one region")
-    use = np.ones(flat1.shape, np.bool_) if good is None else np.ascontiguousarray(good)
+    use = np.ones(flat1.shape, np.bool_) if good is None else np.ascontiguousarray(good, np.bool_)
     region = use.size
     count = int(np.count_nonzero(use))
     if count < cfg.pixels:
         return empty(lags, f"{count} good pixels are left, fewer than {cfg.pixels}")
-    a, b = plain(flat1), plain(flat2)
+    a, b = plain(flat1, SCRATCH, "first"), plain(flat2, SCRATCH, "second")
     if cfg.binning > 1:
         a, b, use = binned(a, b, use, cfg.binning)
     one, two = (clipped(image, use, cfg.clip, cfg.rounds) for image in (a, b))
@@ -140,10 +141,10 @@ def _difference_values(
 ) -> dict[str, Any]:
     """Everything that comes of the difference of the flats at their common mean."""
     mean = (one.mean + two.mean) / 2
-    d = np.empty(a.shape, np.result_type(a, b))
+    d = SCRATCH.take("difference", a.shape, np.result_type(a, b))
     clipping.scaled_difference(a, b, np.array([two.mean / mean, one.mean / mean], d.dtype), d)
     found = clipped(d, use, cfg.clip, cfg.rounds)
-    kept = np.empty(d.shape, np.bool_)
+    kept = SCRATCH.take("kept", d.shape, np.bool_)
     if cfg.diff_background != "none":
         clipping.cut(d, use, found.mean, cfg.clip * found.sigma, kept)
         d -= background(d, kept, cfg.diff_background, cfg.box)
