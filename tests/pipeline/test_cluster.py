@@ -256,7 +256,7 @@ def test_a_cluster_made_here(tmp_path: Path) -> None:
     notes: list[str] = []
     executor = open_executor("dask", workers=2, modules=["toytasks"], note=notes.append)
     assert isinstance(executor, cluster.Dask)
-    scratch = Path(executor._scratch)
+    scratch = Path(executor._scratch.path)
     try:
         assert notes == [f"dashboard of the workers: {executor.dashboard}"]
         with urllib.request.urlopen(executor.dashboard) as page:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fullwell.repo.repository import Repository
@@ -116,7 +116,7 @@ def marks(repo: Repository) -> dict[str, Mark]:
         return out
     for line in text.split(b"\n"):
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            told = json.loads(line) if line else {"ids": ()}
+            told: dict[str, Any] = json.loads(line) if line else {"ids": ()}
             for ident in told["ids"]:
                 out[ident] = Mark(told["size"], told["written"], told["digest"])
     return out

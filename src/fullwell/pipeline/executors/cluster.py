@@ -12,8 +12,6 @@ import hashlib
 import logging
 import os
 import queue
-import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -22,6 +20,7 @@ from typing import Any
 from fullwell import __version__
 from fullwell.base.errors import UsageError, WorkerError
 from fullwell.pipeline.executors.base import Setup
+from fullwell.pipeline.executors.scratch import Scratch
 from fullwell.pipeline.executors.worker import run_batch
 from fullwell.pipeline.jobs import Done, Failure, Job, LostWorker
 
@@ -80,7 +79,7 @@ class Dask:
         distributed = _distributed()
         self._setup = setup or Setup()
         self._cluster: Any = None
-        self._scratch = ""
+        self._scratch: Scratch | None = None
         self._stopping = False
         self._inbox: queue.SimpleQueue[tuple[int, Any]] = queue.SimpleQueue()
         self._flying: dict[int, tuple[Any, tuple[Job, ...]]] = {}
@@ -95,7 +94,7 @@ class Dask:
 
     def _make(self, distributed: Any, workers: int | None) -> Any:
         """A cluster of this machine, which only this machine can reach."""
-        self._scratch = tempfile.mkdtemp(prefix="fullwell-dask-")
+        self._scratch = Scratch()
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         try:
             return distributed.LocalCluster(
@@ -104,7 +103,7 @@ class Dask:
                 processes=True,
                 host="127.0.0.1",
                 dashboard_address="127.0.0.1:0",
-                local_directory=self._scratch,
+                local_directory=self._scratch.path,
                 silence_logs=logging.CRITICAL,
             )
         except (RuntimeError, OSError) as err:
@@ -264,8 +263,8 @@ class Dask:
             if thing is not None:
                 with contextlib.suppress(Exception):
                     thing.close(timeout=5)
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        if self._scratch is not None:
+            self._scratch.close()
 
 
 def _visible(done: Done) -> Done:
