@@ -65,6 +65,7 @@ def test_points_know_amplifier_pair_and_reason() -> None:
 
 def test_hover_and_selection_are_shared_by_all_figures() -> None:
     from bokeh.models import GlyphRenderer, Scatter, Tabs
+    from bokeh.plotting import figure
 
     _, model = page(detector_ptc(4))
     dots = [
@@ -74,6 +75,8 @@ def test_hover_and_selection_are_shared_by_all_figures() -> None:
     ]
     assert len(dots) >= 8
     assert len({r.data_source.id for r in dots}) == len({r.view.id for r in dots}) == 1
+    # WebGL would give points the markers of others as soon as an amplifier is switched off
+    assert {drawn.output_backend for drawn in model.select({"type": figure})} == {"canvas"}
     (tabs,) = model.select({"type": Tabs})
     titles = [tab.title for tab in tabs.tabs]
     assert titles == ["Curve", "Pair gain", "Estimators", "Saturation", "Covariances", "Noise", "Numbers"]
@@ -96,7 +99,7 @@ def test_the_selector_names_all_amplifiers_and_starts_with_all() -> None:
 def test_numbers_hold_status_and_diagnosis() -> None:
     ptc = detector_ptc(4)
     data = source(page(ptc)[1], "words")
-    assert data["words"][ptc.amps.index(DEAD)] == "no signal: every pair is as dark as the bias"
+    assert data["status"][ptc.amps.index(DEAD)] == "no signal: every pair is as dark as the bias"
     assert data["words"][0].startswith("Brighter-fatter")
 
 

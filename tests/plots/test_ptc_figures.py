@@ -87,7 +87,9 @@ def test_the_curve_shows_points_model_and_residuals() -> None:
     assert top.get_xscale() == top.get_yscale() == "log"
     models = [line for line in middle.lines if line.get_color() == "#000000" and line.get_linestyle() == "-"]
     np.testing.assert_allclose(models[0].get_xdata()[[0, -1]], points.mean[used][[0, -1]])
-    level = [line.get_ydata()[0] for line in middle.lines if line.get_color() == "#009E73"]
+    level = [
+        line.get_ydata()[0] for line in middle.lines if (line.get_color(), line.get_linestyle()) == ("#009E73", "--")
+    ]
     assert level == [1 / ptc.gain[0]]
 
 

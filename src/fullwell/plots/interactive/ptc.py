@@ -131,14 +131,17 @@ class _Book:
         self.first = first
 
     def figure(self, x: str, y: str, labels: tuple[str, str], **more: Any) -> Any:
-        """Points `y` against `x` with hover and selection that all figures share."""
+        """Points `y` against `x` with hover and selection that all figures share.
+
+        Drawn on a canvas: WebGL gives points the markers of others where a filter leaves some out.
+        """
         from bokeh.models import HoverTool, NumeralTickFormatter
         from bokeh.plotting import figure
 
         drawn = figure(
             height=more.pop("height", 300), sizing_mode="stretch_width", x_axis_label=labels[0],
             y_axis_label=labels[1], tools="pan,box_zoom,wheel_zoom,box_select,lasso_select,tap,reset,save",
-            output_backend="webgl", **more,
+            **more,
         )  # fmt: skip
         drawn.toolbar.logo = None
         for axis, kind in ((drawn.xaxis, "x_axis_type"), (drawn.yaxis, "y_axis_type")):
@@ -289,19 +292,20 @@ class _Book:
         heads = {
             "amp": ("amplifier", 70), "gain": ("gain [e-/adu]", 140), "systematic": ("systematic", 80),
             "noise": ("read noise [e-]", 120), "a00": ("a00 [1e-6 / e-]", 120), "turnoff": ("turnoff [adu]", 120),
-            "chi2": ("chi²", 50), "points": ("points used", 85), "words": ("what bends the curve", 420),
+            "chi2": ("chi²", 50), "points": ("points used", 85), "status": ("status", 380),
         }  # fmt: skip
         columns = data.table_columns(self.ptc, self.drawn)
         table = DataTable(
             source=ColumnDataSource(columns), index_position=None, sizing_mode="stretch_width",
             columns=[TableColumn(field=n, title=t, width=w) for n, (t, w) in heads.items()],
-            height=60 + 26 * len(self.drawn),
+            height=40 + 25 * len(self.drawn),
         )  # fmt: skip
         words = "".join(
             f"<p style='margin:.3em 0'><b>{escape(a)}</b> {escape(w)}</p>"
             for a, w in zip(columns["amp"], columns["words"], strict=True)
             if w
         )
+        words = f"<h2 style='font-size:1.15em'>What bends the curves</h2>{words}" if words else ""
         return [table, Div(text=f"<div style='max-width:62em'>{words}</div>", sizing_mode="stretch_width")]
 
     def selector(self) -> Any:

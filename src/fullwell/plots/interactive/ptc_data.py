@@ -151,5 +151,6 @@ def table_columns(ptc: Ptc, drawn: Sequence[Curve]) -> dict[str, list[Any]]:
         "turnoff": [with_error(ptc.turnoff[i], ptc.turnoff_error[i]) for i in rows],
         "chi2": [significant(float(ptc.chi2[i]), 3) for i in rows],
         "points": [f"{int(c.used.sum())} of {len(c.points)}" for c in drawn],
-        "words": [ptc.status[i] or " ".join(ptc.diagnosis[i]) for i in rows],
+        "status": [ptc.status[i] or "has a gain" for i in rows],
+        "words": [" ".join(ptc.diagnosis[i]) for i in rows],
     }
