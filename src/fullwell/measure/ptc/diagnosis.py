@@ -129,7 +129,7 @@ def _bend(given: Given) -> list[Finding]:
     rest = slope[0] - (3 * beta if bent else 0.0)
     alone = points.lags == 0 and rest < -SURE * math.hypot(slope[1], 3 * beta_error if bent else 0.0)
     if shared or (alone and rest * top < -0.003):
-        out.append(_brighter_fatter(given, slope, near, total))
+        out.append(_brighter_fatter(given, slope, near, total, "" if bent else what))
     trace = slope if not out else total if points.lags >= 3 else (math.nan, math.nan)
     left = abs(trace[0]) > SURE * trace[1] and abs(trace[0]) * top > (0.01 if out else 0.003)
     left = left and not (out and abs(trace[0]) < 0.25 * abs(slope[0]))
@@ -156,8 +156,9 @@ def _neighbours(given: Given, extra: F8, errors: F8) -> tuple[float, float]:
 
 
 def _brighter_fatter(
-    given: Given, slope: tuple[float, float], near: tuple[float, float], total: tuple[float, float]
+    given: Given, slope: tuple[float, float], near: tuple[float, float], total: tuple[float, float], straight: str
 ) -> Finding:
+    """`straight`: what the mean is in proportion to, "" where that is not known."""
     lost = -slope[0] * given.top
     parts = []
     if math.isfinite(lost):
@@ -177,7 +178,11 @@ def _brighter_fatter(
             healed, error = 100 * (1 - total[0] / slope[0]), -100 * total[1] / slope[0]
             parts.append(f"added to the variance they take away {healed:.0f} ± {error:.0f} % of the bend")
     else:
-        parts.append("covariances with neighbours were not measured; they would tell it from a non-linear response")
+        parts.append(
+            f"the mean is in proportion to the {straight}, so that it is not the response"
+            if straight
+            else "covariances with neighbours were not measured; they would tell it from a non-linear response"
+        )
     sigmas = near[0] / near[1] if math.isfinite(near[0]) else abs(slope[0]) / slope[1]
     return Finding("Brighter-fatter", "; ".join(parts) + ".", lost, sigmas)
 

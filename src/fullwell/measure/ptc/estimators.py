@@ -37,7 +37,7 @@ from fullwell.products import Estimate, Points
 
 __all__ = [
     "ESTIMATORS", "UNBIASED", "Estimator", "Fits", "Value", "ZeroFlux", "covariance_sum", "estimate_all",
-    "noise_variance", "polynomial", "reference_name", "usable", "zero_flux",
+    "noise_variance", "polynomial", "reference_name", "run_one", "usable", "with_errors", "zero_flux",
 ]  # fmt: skip
 
 F8 = NDArray[np.float64]
@@ -267,6 +267,8 @@ def _emva1288(points: Points, fits: Fits) -> Value:
 def _of_fit(model: str) -> Callable[[Points, Fits], Value]:
     def run(points: Points, fits: Fits) -> Value:
         fit = fits.get(model)
+        if fit is None and model.startswith("fullcov") and points.lags < 1:
+            raise DataError("no covariances with neighbours were measured")
         if fit is None:
             raise DataError(f"the model '{model}' was not fitted")
         if fit.failure or not math.isfinite(fit.gain):
@@ -287,6 +289,20 @@ for _name, _biased, _about in (
     ("fullcov_no_b", False, "model of all covariances with b = 0"),
 ):
     ESTIMATORS.add(_name, Estimator(_name, _of_fit(_name), _biased, _about))
+
+
+def with_errors(points: Points, fits: Fits) -> Points:
+    """The points; where they have no errors at all, with the scatter about the exponential as the error of each."""
+    fit = fits.get("exp")
+    if np.isfinite(points.variance_error).any() or fit is None or fit.failure or fit.curve is None or fit.dof < 1:
+        return points
+    known = np.isfinite(points.mean)
+    curve = np.full(len(points), np.nan)
+    curve[known] = fit.curve(points.mean[known])
+    lack = (points.variance / curve - 1)[fit.used]
+    error = np.abs(curve) * math.sqrt(float(np.sum(lack**2)) / fit.dof)
+    ratio = np.where(np.isfinite(points.ratio_error), points.ratio_error, error / points.mean)
+    return replace(points, variance_error=error, ratio_error=np.where(np.isfinite(points.ratio), ratio, np.nan))
 
 
 def run_one(item: Estimator, points: Points, fits: Fits) -> Estimate:
@@ -337,6 +353,7 @@ def estimate_all(
 
     other = "fullcov" if "fullcov_no_b" in fits else "fullcov_no_b"
     names = sorted((set(ESTIMATORS) | set(LAB)) - ({other} - set(fits)))
+    points = with_errors(points, fits)
     found = {name: run_one(ESTIMATORS[name], points, fits) for name in names}
     found.update({item.name: item for item in extra})
     reference = reference_name(found)

@@ -114,17 +114,22 @@ def predicted_ratios(
     -------
     dict
         name -> ratio; estimators that the curve does not serve are left out, and all are where there is no curve.
+        Points with a reason against them keep their variance, which tells EMVA 1288 where saturation is; the sheet
+        of the course, which takes all points, is given the curve at all of them.
     """
+    from fullwell.measure.ptc.lab import LAB
+
     curve = curve_fit(fits, reference)
     if curve is None:
         return {}
     ideal = curve_points(points, curve)
+    chosen = replace(ideal, variance=np.where(points.good, ideal.variance, points.variance))
     again = _refitted(ideal, fits, curve, config or FitConfig())
     values = {}
     for name in {*names, reference}:
         if name not in ESTIMATORS or (name in fits and name not in again):
             continue
-        estimate = run_one(ESTIMATORS[name], ideal, again)
+        estimate = run_one(ESTIMATORS[name], ideal if name in LAB else chosen, again)
         if not estimate.reason:
             values[name] = estimate.gain
     base = values.get(reference)

@@ -37,12 +37,18 @@ MATRICES = ("a", "a_error", "b", "noise_matrix")
 class SolveConfig(StepConfig):
     """What is fitted, and which gain is taken."""
 
-    fit: FitConfig = Field(FitConfig(), description="points, weights and options of the fits")
-    estimator: str = Field("auto", description="of the adopted gain; auto: the best that is free of brighter-fatter")
-    full: Literal["fullcov", "fullcov_no_b", "none"] = Field("fullcov", description="fit of all covariances")
-    simple: tuple[str, ...] = Field(("line", "quadratic", "power", "eotest"), description="models for comparison")
-    ratios: RatioConfig = Field(RatioConfig(), description="how flats make gains continuous, where they are given")
-    diagnose: bool = Field(True, description="say what bends the curve")
+    fit: FitConfig = Field(default=FitConfig(), description="points, weights and options of the fits")
+    estimator: str = Field(
+        default="auto", description="of the adopted gain; auto: the best that is free of brighter-fatter"
+    )
+    full: Literal["fullcov", "fullcov_no_b", "none"] = Field(default="fullcov", description="fit of all covariances")
+    simple: tuple[str, ...] = Field(
+        default=("line", "quadratic", "power", "eotest"), description="models for comparison"
+    )
+    ratios: RatioConfig = Field(
+        default=RatioConfig(), description="how flats make gains continuous, where they are given"
+    )
+    diagnose: bool = Field(default=True, description="say what bends the curve")
 
 
 @dataclass(frozen=True)
@@ -156,14 +162,15 @@ def solve(
     solved = [_unharmed(item, config, (extra or {}).get(item.amp, ())) for item in points]
     name = common([item.adopted for item in solved])
     model = next((item.model for item in solved if item.adopted.estimator == name and item.model), None)
-    values = {key: np.array([get(item) for item in solved]) for key, get in _COLUMNS.items()} | _noise(solved)
+    values: dict[str, Any] = {key: np.array([get(item) for item in solved]) for key, get in _COLUMNS.items()}
+    values |= _noise(solved) | _matrices(solved)
     told, before = list(notes), values["gain"]
     if len(flats) and amp_of is None:
         raise UsageError("flats without the amplifier of each pixel", remedy="give amp_of too")
     if amp_of is not None and len(flats):
         told += _continuous(values, flats, amp_of, config.ratios, [item.amp for item in points])
     return Ptc(
-        amps=tuple(item.amp for item in points), **values, **_matrices(solved),
+        amps=tuple(item.amp for item in points), **values,
         fit_type=FIT_TYPES.get(model.model, "EXPAPPROXIMATION") if model else "", estimator=name,
         status=tuple(item.adopted.failure for item in solved), points=tuple(item.points for item in solved),
         estimates=tuple(item.estimates for item in solved), diagnosis=tuple(item.diagnosis for item in solved),
@@ -174,7 +181,7 @@ def solve(
 
 
 def _continuous(
-    values: dict[str, F8],
+    values: dict[str, Any],
     flats: Sequence[NDArray],
     amp_of: NDArray[np.integer],
     config: RatioConfig,
