@@ -169,7 +169,7 @@ def test_numbers_of_the_sheet_by_hand() -> None:
 
 
 KEYS = ("system_gain", "quantum_efficiency", "dark_noise", "dark_noise_dn", "threshold_e", "threshold_p", "dsnu_row",
-        "dsnu_column", "dsnu_pixel", "prnu_row", "prnu_column", "prnu_pixel", "dark_current")  # fmt: skip
+        "dsnu_column", "dsnu_pixel", "prnu_row", "prnu_column", "prnu_pixel", "dark_current", "dark_current_variance")  # fmt: skip
 
 
 def expected(t: Truth) -> dict[str, float]:
@@ -180,7 +180,7 @@ def expected(t: Truth) -> dict[str, float]:
     out = {"system_gain": t.k, "quantum_efficiency": 100 * t.eta, "dark_noise": math.sqrt(dark)}
     out |= {"dark_noise_dn": math.sqrt(t.k**2 * dark + 1 / 12), "threshold_e": electrons, "dark_current": t.dark}
     out |= {"threshold_p": electrons / t.eta, "prnu_row": 100 * row, "prnu_column": 100 * column}
-    out |= {"prnu_pixel": 100 * pixel}
+    out |= {"prnu_pixel": 100 * pixel, "dark_current_variance": t.dark}
     return out | dict(zip(("dsnu_row", "dsnu_column", "dsnu_pixel"), t.dsnu, strict=True))
 
 

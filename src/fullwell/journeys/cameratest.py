@@ -26,7 +26,7 @@ __all__ = ["CameraTestOptions", "load_image", "page_of", "run", "write"]
 FIGURES: tuple[tuple[str, tuple[tuple[str, dict[str, str], str], ...]], ...] = (
     ("Sensitivity and photon transfer", (
         ("sensitivity", {}, "The line goes through the origin and is fitted up to 70 % of saturation."),
-        ("photon_transfer", {}, "The line of the standard is a chord of the curve. What bends it is said below."),
+        ("photon_transfer", {}, "The line of the standard is a chord of the curve. What bends it is said above."),
         ("snr", {}, "The model has shot noise, dark noise and quantisation; the second adds DSNU and PRNU."),
     )),
     ("Linearity", (
