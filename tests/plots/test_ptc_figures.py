@@ -113,7 +113,9 @@ def test_points_left_out_are_marked_by_the_kind_of_their_reason() -> None:
         ("KS probability 0.003 below 0.01", "KS probability"),
         ("residual of -7.1 sigma", "residual"),
         ("above the turnoff (92239 adu)", "above the turnoff"),
-        ("12 pixels only", "12 pixels only"),
+        ("mean 184632 adu is above the turnoff at 177403.2 adu", "mean is above the turnoff"),
+        ("only 12 pixels are good", "only are good"),
+        ("1.5", "1.5"),
     ],
 )
 def test_kind_of_a_reason(reason: str, kind: str) -> None:

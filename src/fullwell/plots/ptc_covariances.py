@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,7 +61,8 @@ def covariances(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4
     side = 4.2 if len(drawn) == 1 else 2.1
     wide = 8.2 if len(drawn) == 1 else max(columns * 2.2 + 0.9, 9.0)
     figure = sheet(wide, rows * side + (3.0 if near else 0.4))
-    upper, lower = figure.subfigures(2, 1, height_ratios=(rows * side, 2.8)) if near else (figure, None)
+    halves: Any = figure.subfigures(2, 1, height_ratios=(rows * side, 2.8)) if near else (figure, None)
+    upper, lower = halves
     _maps(upper, drawn, maps, rows, columns)
     if lower is not None:
         panels = lower.subplots(1, len(near), sharex=True, squeeze=False)[0]

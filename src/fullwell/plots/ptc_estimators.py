@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -113,7 +113,7 @@ def _reference(ptc: Ptc, found: dict[str, np.ndarray]) -> str:
     return f" ({ptc.estimator})" if ptc.estimator else ""
 
 
-def _ratio(ax: Axes, row: int, found: np.ndarray, predicted: np.ndarray, marker: str, style: dict[str, object]) -> None:
+def _ratio(ax: Axes, row: int, found: np.ndarray, predicted: np.ndarray, marker: str, style: dict[str, Any]) -> None:
     """One row of the lower panel: a mark for each amplifier, a bar for the prediction, both in numbers at the right."""
     fine = np.isfinite(found)
     spread = np.linspace(-0.2, 0.2, found.size) if found.size > 1 else np.zeros(1)

@@ -89,11 +89,19 @@ def focal_plane(
                 strange.append(f"{name + ' ' if wide else ''}{amp}: {value:.4g}")
             if not wide:
                 label = f"{amp}\n{value:.4g}" if np.isfinite(value) else f"{amp}\n-"
-                ax.text(*outline.mean(0), label, ha="center", va="center", fontsize=7 if len(row) > 8 else 9,
-                        bbox=LABEL)  # fmt: skip
+                x, y = outline.mean(axis=0).tolist()
+                ax.text(x, y, label, ha="center", va="center", fontsize=7 if len(row) > 8 else 9, bbox=LABEL)
         if wide:
             spot = np.concatenate(outlines).reshape(-1, 2).mean(0)
-            ax.text(*spot, name, ha="center", va="center", fontsize=5 if len(products) > 30 else 8, bbox=LABEL)
+            ax.text(
+                float(spot[0]),
+                float(spot[1]),
+                name,
+                ha="center",
+                va="center",
+                fontsize=5 if len(products) > 30 else 8,
+                bbox=LABEL,
+            )
     mesh = _paint(ax, shapes, shown, known)
     what, unit = PARAMETERS.get(parameter, (f"gain by the estimator {parameter}", "e-/adu"))
     figure.colorbar(mesh, ax=ax, shrink=0.85, label=f"{what} [{unit}]" if unit else what, extend="both")
@@ -181,10 +189,11 @@ def _paint(ax: Axes, shapes: Sequence[np.ndarray], shown: Sequence[tuple[float, 
                           edgecolors=BLACK, linewidths=0.3)  # fmt: skip
     mesh.set_clim(low, high)
     ax.add_collection(mesh)
-    for chosen, look in (
+    looks: tuple[tuple[np.ndarray, dict[str, Any]], ...] = (
         (~fine, {"facecolors": "0.93", "edgecolors": "0.5", "hatch": "////", "linewidths": 0.3}),
         (far, {"facecolors": "none", "edgecolors": RED, "linewidths": 2.0}),
-    ):
+    )
+    for chosen, look in looks:
         if chosen.any():
             ax.add_collection(PolyCollection([s for s, ok in zip(shapes, chosen, strict=True) if ok], **look))
     return mesh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -68,7 +68,8 @@ def gain_histogram(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int 
     for cell in grid[::columns]:
         cell[0].set_ylabel("pairs", fontsize=8)
     few_ticks(grid)
-    top = max(patch.get_y() + patch.get_height() for cell in grid for patch in cell[0].patches)
+    patches: list[Any] = [patch for cell in grid for patch in cell[0].patches]
+    top = max(patch.get_y() + patch.get_height() for patch in patches)
     grid[0][0].set_ylim(0, 1.6 * top)
     grid[0][0].yaxis.set_major_locator(MaxNLocator(4, integer=True))
     handles = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,9 @@ def overview(ptc: Ptc, *, title: str = "") -> Figure:
         )
     few = len(ptc.amps) <= 2
     figure = sheet(9.0, (3.2 if points else 0.6) + (1.9 if few else 4.6))
-    upper, lower = figure.subfigures(2, 1, height_ratios=(3.2, 1.9 if few else 4.6)) if points else (None, figure)
+    heights = (3.2, 1.9 if few else 4.6)
+    halves: Any = figure.subfigures(2, 1, height_ratios=heights) if points else (None, figure)
+    upper, lower = halves
     if upper is not None:
         _collapse(upper, ptc)
     if few:

@@ -139,10 +139,14 @@ def _silent(mean: float, variance: float, turnoff: float) -> str:
 def kind_of(reason: str) -> str:
     """A reason without its numbers, so that points left out for the same cause share a mark.
 
-    Whatever follows the first number, colon, bracket, comma or semicolon is cut off, and words that then hang.
+    Numbers go with their units, what follows a colon, semicolon, bracket or comma too, and words that then hang.
     """
-    text = re.split(r"[:;,(\[=<>]|[-+±]?\d", reason, maxsplit=1)[0].strip()
-    hanging = r"\s+(?:of|by|is|are|at|the|than|to|with|only|in|from|more|less|above|below|beyond|over|under|and|a)$"
+    text = re.split(r"[:;,](?:\s|$)|[(\[<>]", reason, maxsplit=1)[0]
+    text = re.sub(
+        r"[-+±]?\b\d[\d.]*(?:e[-+]?\d+)?(?:\s?(?:%|(?:adu2?|e-|electrons?|sigma|σ|s|pixels)(?!\w)))?", " ", text
+    )
+    text = " ".join(text.split())
+    hanging = r"\s+(?:of|by|is|are|at|the|than|to|with|only|in|from|more|less|above|below|beyond|over|under|and|a|±)$"
     while (shorter := re.sub(hanging, "", text)) != text:
         text = shorter
     return text or reason
