@@ -169,7 +169,8 @@ def test_numbers_of_the_sheet_by_hand() -> None:
 
 
 KEYS = ("system_gain", "quantum_efficiency", "dark_noise", "dark_noise_dn", "threshold_e", "threshold_p", "dsnu_row",
-        "dsnu_column", "dsnu_pixel", "prnu_row", "prnu_column", "prnu_pixel", "dark_current", "dark_current_variance")  # fmt: skip
+        "dsnu_column", "dsnu_pixel", "prnu_row", "prnu_column", "prnu_pixel", "dark_current",
+        "dark_current_variance")  # fmt: skip
 
 
 def expected(t: Truth) -> dict[str, float]:
@@ -194,7 +195,7 @@ def test_pulls_of_every_number() -> None:
     true = expected(truth)
     pulls = {key: [] for key in KEYS}
     for seed in range(40):
-        camera = Camera(truth, seed=seed)
+        camera = Camera(truth, seed=seed, levels=16, images=16)
         result = characterise(camera.test(), camera.load)
         for key in KEYS:
             pulls[key].append((result[key].value - true[key]) / result[key].error)
@@ -211,7 +212,7 @@ def test_brighter_fatter_is_taken_out_of_the_gain() -> None:
     truth = Truth(a00=-4e-6)
     freed, low = [], []
     for seed in range(30):
-        camera = Camera(truth, seed=seed, shape=(80, 80), images=3)
+        camera = Camera(truth, seed=seed, shape=(80, 80), levels=18, images=3)
         k = characterise(camera.test(), camera.load)["system_gain"]
         freed.append((k.corrected - truth.k) / k.corrected_error)
         low.append(k.value / truth.k - 1)
