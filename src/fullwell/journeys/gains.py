@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from fullwell.journeys.calibrate import Calibrations
     from fullwell.measure.pairs import PairPoint
 
+SIGNIFICANT = 4.0
+"""From so many times its error on a difference of two gains is one."""
+
 __all__ = ["as_cold", "by_temperature", "gain_of", "noise_of", "own_noise"]
 
 
@@ -176,12 +179,101 @@ def _measured(
     made.pairs = len(pairs)
     made.points = _points(points)
     made.notes.append(f"Gain from {len(pairs)} pair{'s' if len(pairs) > 1 else ''} of flats.")
+    gain = _adopted(gain, pairs, noise, stated, made)
     if math.isfinite(header.header_gain):
-        off = float(np.nanmedian(gain.gain)) / header.header_gain - 1
-        made.notes.append(
-            f"The header says {header.header_gain:g} e-/adu; the measured gain, {off:+.1%} from it, is used."
-        )
+        made.notes.append(_header_note(gain, header, points))
     return gain
+
+
+def _header_note(gain: Gain, header: Observation, points: Mapping[str, Sequence[PairPoint]]) -> str:
+    """What the header says of the gain, how far that is from the measured one, and how significant that is."""
+    keyword = header.sources.get("header_gain", "GAIN")
+    known = np.isfinite(gain.gain)
+    value = float(np.median(gain.gain[known]))
+    model = gain.gain * np.array([_shared(points.get(amp, ())) for amp in gain.amps])
+    if gain.estimator != "pair":
+        model = np.nan_to_num(np.asarray(gain.gain_model_error))
+    error = float(np.median(np.hypot(gain.gain_error, model)[known]))
+    off = value / header.header_gain - 1
+    times = abs(value - header.header_gain) / error if error > 0 else math.inf
+    said = f"The header says {header.header_gain:g} e-/adu ({keyword})"
+    found = f"the flats give {value:.4g} +- {error:.2g}"
+    if times < SIGNIFICANT:
+        return (
+            f"{said}; {found}, {off:+.1%} from it ({times:.1f} times the error): they agree, the measured gain is used."
+        )
+    return (
+        f"{said}, which is wrong: {found}, {off:+.1%} from it, {times:.0f} times the error, the model's included. "
+        "The measured gain is used."
+    )
+
+
+def _shared(points: Sequence[PairPoint]) -> float:
+    """How much too large brighter-fatter may make the gain of some pairs, relative.
+
+    It grows in proportion to the level. The pair with the least correlation for its level bounds it; what others have
+    more is structure in which their flats differ.
+    """
+    bounds = [
+        (max(p.correlation, 0.0) + p.correlation_error) / p.mean1
+        for p in points
+        if math.isfinite(p.correlation) and p.mean1 > 0
+    ]
+    return min(bounds) * float(np.mean([p.mean1 for p in points])) if bounds else 0.0
+
+
+def _adopted(
+    gain: Gain,
+    pairs: Sequence[tuple[Frame, Frame]],
+    noise: Mapping[str, tuple[float, float]],
+    stated: float | None,
+    made: Calibrations,
+) -> Gain:
+    """The gain by photon transfer where it is known better than that of the pairs, and agrees with it.
+
+    A gain of pairs is too large by brighter-fatter, by about `gain_model_error`. Photon transfer is free of that, at
+    the price of a larger statistical error where there are few levels; and its sum of covariances takes any structure
+    in which two flats differ (clouds, stars in twilight) for charge that was shared.
+    """
+    from fullwell.measure.ptc import ExtractConfig, photon_transfer
+
+    try:
+        given = dict(noise)
+        if stated is not None:
+            given = {a: (v, 0.0) for a, v in zip(gain.amps, stated / gain.gain, strict=True) if math.isfinite(v)}
+        ptc = photon_transfer(pairs, noise=given or None, config=ExtractConfig(noise="given" if given else "auto"))
+    except FullwellError as err:
+        made.notes.append(f"No photon transfer curve from these pairs: {err.problem}.")
+        return gain
+    known = np.isfinite(gain.gain)
+    if ptc.amps != gain.amps or not np.isfinite(ptc.gain[known]).all():
+        why = "; ".join(f"{a}: {text}" for a, text in zip(ptc.amps, ptc.status, strict=True) if text)
+        made.notes.append(f"The gain is that of pairs, for photon transfer gives none ({why or 'other amplifiers'}).")
+        return gain
+    assert gain.gain_model_error is not None
+    own = np.hypot(gain.gain_error, np.nan_to_num(gain.gain_model_error))[known]
+    other = np.hypot(ptc.gain_error, np.nan_to_num(ptc.gain_model_error))[known]
+    apart = np.abs(ptc.gain - gain.gain)[known]
+    said = f"Photon transfer ({ptc.estimator}) gives {np.median(ptc.gain[known]):.4g} +- {np.median(other):.2g} e-/adu"
+    if np.any(apart > SIGNIFICANT * np.hypot(own, other)):
+        made.notes.append(
+            f"{said}, {np.max(apart / gain.gain[known]):.0%} from the gain of the pairs, which is used: flats that "
+            "differ in structure (clouds, stars, a source that moved) look to it like shared charge."
+        )
+        return gain
+    if not np.median(other) < np.median(own):
+        made.notes.append(f"{said}: it agrees with the gain of the pairs, which is known better and is used.")
+        return gain
+    made.notes.append(f"{said}, free of brighter-fatter: it is used in place of the gain of the pairs.")
+    ratio = ptc.gain / gain.gain
+    biased = ("disagree (chi^2", "(gain_model_error)")
+    return replace(
+        gain, gain=ptc.gain, gain_error=ptc.gain_error, gain_model_error=ptc.gain_model_error,
+        read_noise=gain.read_noise * (ratio if stated is None else 1.0), estimator=ptc.estimator,
+        read_noise_error=gain.read_noise_error * (ratio if stated is None else 1.0),
+        read_noise_adu=gain.read_noise_adu if stated is None else stated / ptc.gain,
+        notes=tuple(n for n in gain.notes if not any(word in n for word in biased)), id="",
+    )  # fmt: skip
 
 
 def _points(found: Mapping[str, Sequence[PairPoint]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
