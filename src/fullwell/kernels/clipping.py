@@ -29,7 +29,7 @@ def _row(values: NDArray, use: NDArray, centre: NDArray, bound: NDArray, out: ND
         first += d
         second += d * d
     out[0], out[1] = first, second
-    return count
+    return int(count)
 
 
 @kernel
@@ -100,7 +100,7 @@ def _cut_row(values: NDArray, use: NDArray, centre: NDArray, bound: NDArray, out
         ok = use[i] & (abs(values[i] - c) <= b)
         out[i] = ok
         count += np.int32(1) if ok else np.int32(0)
-    return count
+    return int(count)
 
 
 @kernel
@@ -145,7 +145,7 @@ def _ratio_row(a: NDArray, b: NDArray, use: NDArray, limit: NDArray, r: NDArray,
         count += np.int32(1) if ok else np.int32(0)
         r[i] = v if ok else -top
     out[0], out[1] = first, second
-    return count
+    return int(count)
 
 
 @kernel

@@ -97,13 +97,13 @@ def binned_points(
     for row, by in zip(rows, shift.tolist(), strict=True):
         row["mean"] += by
     n = len(rows)
-    columns = {name: np.array([r[name] for r in rows]) for name in ("mean", "variance", "variance_error", "rejected")}
+    measured = ("mean", "variance", "variance_error", "rejected", "raw_variance")
+    columns: dict[str, Any] = {name: np.array([r[name] for r in rows]) for name in measured}
+    columns |= {name: np.full(n, value) for name, value in numbers.items()}
     return Points(
         amp=amp,
         **columns,
-        **{name: np.full(n, value) for name, value in numbers.items()},
         delta=columns["mean"] * ((level2 - level1) / level),
-        raw_variance=np.array([r["raw_variance"] for r in rows]),
         pixels=np.array([r["pixels"] for r in rows], np.int64).reshape(n, 1, 1),
         reasons=tuple(r["reason"] for r in rows),
         clip_factor=rows[0]["factor"],
@@ -187,10 +187,11 @@ def joined(parts: Sequence[Points]) -> Points:
     """The points of one amplifier in one table; without any, UsageError."""
     if not parts:
         raise UsageError("there are no points to join", remedy="measure a pair of flats first")
-    own = {"amp": parts[0].amp, "columns": parts[0].columns, "clip_factor": parts[0].clip_factor}
-    texts = {name: tuple(t for p in parts for t in getattr(p, name)) for name in ("reasons", "notes")}
+    own: dict[str, Any] = {"amp": parts[0].amp, "columns": parts[0].columns, "clip_factor": parts[0].clip_factor}
+    texts: dict[str, Any] = {name: tuple(t for p in parts for t in getattr(p, name)) for name in ("reasons", "notes")}
     rest = [f.name for f in fields(Points) if f.name not in own and f.name not in texts]
-    return Points(**own, **texts, **{name: np.concatenate([getattr(p, name) for p in parts]) for name in rest})
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(p, name) for p in parts]) for name in rest}
+    return Points(**own, **texts, **arrays)
 
 
 def measure_binned(pairs: Iterable[PairSource], *, config: BinConfig | None = None) -> tuple[Points, ...]:

@@ -1,7 +1,7 @@
 """Clipped mean and variance of an amplifier, from median and quartiles, in a few passes over its pixels.
 
 The first clip is at k times 0.741 of the distance of the quartiles about the median, each further one at k standard
-deviations about the mean, of all pixels anew. Median and quartiles are those of some 65 000 pixels in whole rows spread
+deviations about the mean, of all pixels anew. Median and quartiles are those of some 33 000 pixels in whole rows spread
 over the image: they only place the first clip, and the rounds after it forget their error.
 """
 
@@ -21,7 +21,7 @@ from fullwell.measure.levels import clip_factor
 __all__ = ["Clipped", "Scratch", "clipped", "plain"]
 
 IQR_TO_SIGMA = 0.741301109252801
-SAMPLE = 65536
+SAMPLE = 32768
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def plain(image: NDArray[Any], out: Scratch | None = None, role: str = "") -> ND
 
 
 def quartiles(image: NDArray[Any], use: NDArray[np.bool_]) -> tuple[float, float]:
-    """Median and 0.741 of the distance of the quartiles of some 65 000 used pixels; NaN without any."""
+    """Median and 0.741 of the distance of the quartiles of some 33 000 used pixels; NaN without any."""
     rows = max(image.shape[0] * image.shape[1] // SAMPLE, 1)
     values = image[::rows][use[::rows]]
     if rows > 1 and values.size < SAMPLE // 8:
