@@ -128,6 +128,37 @@ def test_weights_from_the_measured_variance_favour_low_points() -> None:
     assert low - right == pytest.approx(-4 / n, abs=4 * error / 3)
 
 
+def test_errors_of_the_full_fit_are_parts_of_the_fitted_variance() -> None:
+    points = drawn(np.random.default_rng(6), 2000, b=0.0)
+    found = fit("fullcov_no_b", points)
+    assert found.covariances is not None
+    model = found.covariances(MEAN)
+    error = model[:, :1, :1] / np.sqrt(points.pixels)
+    error[:, 0, 0] *= np.sqrt(2)
+    chi2 = float(np.sum(((points.covariance - model) / error) ** 2))
+    assert found.chi2 == pytest.approx(chi2, rel=1e-4)
+
+
+def test_covariance_of_the_parameters_of_the_exponential() -> None:
+    """The inverse of J' J, J the derivatives by a00, gain and noise2 themselves, from differences."""
+    points = exact()
+    found = fit("exp", points)
+
+    def curve(p: F8) -> F8:
+        a00, gain, noise2 = p
+        return np.asarray(np.expm1(2 * a00 * gain * MEAN) / (2 * a00 * gain**2) + noise2 / gain**2)
+
+    columns = []
+    for k in range(3):
+        step = np.zeros(3)
+        step[k] = 1e-4 * found.values[k]
+        columns.append((curve(found.values + step) - curve(found.values - step)) / (2 * step[k]))
+    jac = np.stack(columns, axis=1) / (points.variance * np.sqrt(2 / 1e6))[:, None]
+    scale = np.abs(found.values)
+    expected = np.linalg.inv((jac * scale).T @ (jac * scale)) * np.outer(scale, scale)
+    np.testing.assert_allclose(found.covariance, expected, rtol=1e-4)
+
+
 def test_scipy_finds_the_same_minimum() -> None:
     """The full-covariance fit against scipy.optimize.least_squares on the data themselves, at equal chi2."""
     from scipy.optimize import least_squares
@@ -149,6 +180,7 @@ def test_scipy_finds_the_same_minimum() -> None:
     cov = np.linalg.inv(theirs.jac.T @ theirs.jac)
     assert ours.gain_error == pytest.approx(np.sqrt(cov[-1, -1]), rel=1e-3)
     np.testing.assert_allclose(ours.a_error.ravel(), np.sqrt(np.diag(cov)[:9]) * 1e-6, rtol=1e-3)
+    assert ours.error("n_0_0") == pytest.approx(np.sqrt(cov[18, 18]), rel=1e-3)
     assert ours.dof == points.covariance.size - 28
 
 
