@@ -313,6 +313,14 @@ def test_sets_that_cannot_be_used() -> None:
         characterise(replace(test, width=10, height=10), camera.load)
 
 
+def test_threads_do_not_change_the_numbers() -> None:
+    camera = Camera(shape=(40, 40), levels=10, images=3)
+    one, three = (characterise(camera.test(), camera.load, jobs=n) for n in (1, 3))
+    assert [(q.key, q.value) for q in one.quantities if q.value == q.value] == [
+        (q.key, q.value) for q in three.quantities if q.value == q.value
+    ]
+
+
 def test_a_lamp_that_drifts_is_told() -> None:
     camera = Camera()
     drift = characterise(camera.test(), lambda p: camera.load(p) * (1.05 if p.parts == ("b", "7", "1") else 1.0))

@@ -61,7 +61,7 @@ def emva1288(
     if door.dry_run:
         _plan(door, io.find_camera_test(folder, rate=rate))
         return
-    result = cameratest.run(folder, options, config)
+    result = cameratest.run(folder, options, config, jobs=door.jobs)
     _tell(door, result, str(folder))
     seconds = time.perf_counter() - begin
     door.give(**result.to_dict(), options=dict(door.origins), seconds=seconds)

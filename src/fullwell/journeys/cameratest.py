@@ -65,7 +65,9 @@ class CameraTestOptions:
     channel: tuple[int, int] | None = None
 
 
-def run(folder: Path | str, options: CameraTestOptions | None = None, config: EmvaConfig | None = None) -> Emva1288:
+def run(
+    folder: Path | str, options: CameraTestOptions | None = None, config: EmvaConfig | None = None, *, jobs: int = 1
+) -> Emva1288:
     """Find the images of `folder`, measure and work out everything.
 
     Raises
@@ -75,7 +77,7 @@ def run(folder: Path | str, options: CameraTestOptions | None = None, config: Em
     """
     options = options or CameraTestOptions()
     test = io.find_camera_test(folder, rate=options.rate)
-    return characterise(test, loader(options), config)
+    return characterise(test, loader(options), config, jobs=jobs)
 
 
 def loader(options: CameraTestOptions) -> Callable[[Path], NDArray[Any]]:

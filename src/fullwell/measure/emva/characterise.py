@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,13 @@ class EmvaConfig(StepConfig):
     drift: float = Field(0.01, gt=0, description="difference of two images of a level that is told, relative")
 
 
-def characterise(test: CameraTest, load: Loader, config: EmvaConfig | None = None) -> Emva1288:
+def characterise(test: CameraTest, load: Loader, config: EmvaConfig | None = None, *, jobs: int = 1) -> Emva1288:
     """Everything that the images of `test` give, by EMVA 1288 release 4.0, and freed of brighter-fatter beside it.
 
     Parameters
     ----------
     load : file -> pixels (ny, nx) [DN]. `test.dark` is matched to `test.bright` by exposure time.
+    jobs : threads over the levels; each holds two images. The result does not depend on it.
 
     Raises
     ------
@@ -53,7 +55,7 @@ def characterise(test: CameraTest, load: Loader, config: EmvaConfig | None = Non
     """
     config = config or load_config(EmvaConfig, {})
     notes = list(test.notes)
-    levels, more = _series(test, load, config)
+    levels, more = _series(test, load, config, jobs)
     notes += more
     g = gains(levels)
     freed = corrected_gain(levels)
@@ -96,7 +98,7 @@ def _pair(level: TestLevel, load: Loader, test: CameraTest) -> PairMoments:
         ) from None
 
 
-def _series(test: CameraTest, load: Loader, config: EmvaConfig) -> tuple[LevelSeries, list[str]]:
+def _series(test: CameraTest, load: Loader, config: EmvaConfig, jobs: int) -> tuple[LevelSeries, list[str]]:
     if not test.dark:
         raise DataError("there are no pairs of dark images", where=test.source,
                         remedy="take two images without light at each exposure time, or at one of them")  # fmt: skip
@@ -104,9 +106,11 @@ def _series(test: CameraTest, load: Loader, config: EmvaConfig) -> tuple[LevelSe
         raise DataError("there are no pairs of bright images", where=test.source,
                         remedy="take two images of each of some 50 levels from dark to saturation")  # fmt: skip
     notes: list[str] = []
-    darks = [_pair(level, load, test) for level in progress(test.dark, "dark levels")]
-    brights = [_pair(level, load, test) for level in progress(test.bright, "bright levels")]
-    _alike([*test.dark, *test.bright], [*darks, *brights])
+    with ThreadPoolExecutor(max(jobs, 1)) as pool:
+        found = pool.map(lambda level: _pair(level, load, test), (*test.dark, *test.bright))
+        moments = list(progress(found, "levels", len(test.dark) + len(test.bright)))
+    darks, brights = moments[: len(test.dark)], moments[len(test.dark) :]
+    _alike([*test.dark, *test.bright], moments)
     partner = _partners(test, notes)
     for level, m in zip(test.bright, brights, strict=True):
         if abs(m.delta) > config.drift * max(m.mean, 1e-9) and m.variance > 0:
