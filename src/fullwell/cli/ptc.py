@@ -69,6 +69,9 @@ def ptc(
         typer.Option("--eotest", metavar="FILE", show_default=False, help="Results table of a test stand, to compare."),
     ] = None,
     off: Off = None,
+    report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Figures and pages; they take most time.")
+    ] = True,
 ) -> None:
     """Measure gain, read noise, turnoff and covariances from pairs of flats; set every estimator beside the others."""
     from fullwell.base.errors import UsageError
@@ -87,6 +90,7 @@ def ptc(
         settings={step: dict(values) for step, values in door.settings.items()},
         extract={"lags": lags, "clip": clip, "edge": edge, "charge_key": flux_key},
         solver={"full": "none" if model == "exp" else model, "estimator": adopt},
+        pages=report,
         fail_fast=door.fail_fast,
     )
     result = run(
@@ -147,8 +151,8 @@ def _say(door: Door, result: TransferResult, data: dict[str, Any]) -> None:
                 print(f"amplifier {amp} of {found.setup.detector}: no gain: {why}", file=sys.stderr)
                 where = f"{found.setup.detector}, {amp}"
                 door.failures.append({"name": amp, "code": "FW700", "error": why, "where": where})
-    if result.report is not None:
-        door.say(f"\n{result.seconds:.1f} s, report: {result.report}")
+    if not door.dry_run:
+        door.say(f"\n{result.seconds:.1f} s, {f'report: {result.report}' if result.report else f'in {result.out}'}")
 
 
 def _detector(door: Door, found: DetectorResult) -> None:

@@ -41,6 +41,7 @@ class TransferOptions(StepConfig):
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="step -> settings")
     extract: dict[str, Any] = Field(default_factory=dict, description="settings of the measurement of points")
     solver: dict[str, Any] = Field(default_factory=dict, description="settings of the fits and of what is adopted")
+    pages: bool = Field(default=True, description="write the report and the interactive pages")
     fail_fast: bool = Field(default=False, description="stop at the first file that fails")
 
 
@@ -214,7 +215,7 @@ def run(
         io.make_folder(out)
         from fullwell.journeys.transfer_page import write_results
 
-        write_results(result, len(result.detectors) > 1)
+        write_results(result, options.pages)
         result.seconds = time.monotonic() - begin
     return result
 

@@ -27,8 +27,13 @@ FREE = "free of it"
 """What is said of an estimator without brighter-fatter bias."""
 
 
-def write_results(result: TransferResult, many: bool) -> None:
-    """Write products, tables, the interactive page of each detector, and ``report.html``; names go into `result`."""
+def write_results(result: TransferResult, pages: bool = True) -> None:
+    """Write products, and with `pages` an interactive page per detector and ``report.html``; names go into `result`."""
+    many = len(result.detectors) > 1
+    for found in result.detectors:
+        _products(found, result.out, many, pages)
+    if not pages:
+        return
     page = Page(
         "Photon transfer",
         subtitle="Gain, read noise, turnoff and brighter-fatter of each amplifier, by every estimator.",
@@ -41,7 +46,6 @@ def write_results(result: TransferResult, many: bool) -> None:
     for name, error in result.failed.items():
         page.add_warning(f"{Path(name).name} could not be read: {error.problem}")
     for found in result.detectors:
-        _products(found, result.out, many)
         _detector(page, found, many)
     if result.ignored:
         page.add_section("Files left alone")
@@ -49,20 +53,19 @@ def write_results(result: TransferResult, many: bool) -> None:
     result.report = page.write(result.out / "report.html")
 
 
-def _products(found: DetectorResult, out: Path, many: bool) -> None:
-    """The product, the gain for ISR, the points, the interactive page."""
+def _products(found: DetectorResult, out: Path, many: bool, pages: bool) -> None:
+    """The product, the gain for ISR, the interactive page."""
     from fullwell import io
     from fullwell.plots import interactive
 
     tail = "_" + re.sub(r"[^A-Za-z0-9.+-]+", "_", found.setup.detector) if many else ""
-    names = {"ptc": f"ptc{tail}.fits", "gain": f"gain{tail}.ecsv", "page": f"ptc{tail}.html"}
-    found.files = {kind: out / name for kind, name in names.items()}
+    found.files = {"ptc": out / f"ptc{tail}.fits"}
     io.write_product(found.ptc, found.files["ptc"])
     if np.isfinite(found.ptc.gain).any():
+        found.files["gain"] = out / f"gain{tail}.ecsv"
         io.write_product(found.ptc.to_gain(), found.files["gain"])
-    else:
-        found.files.pop("gain")
-    interactive.write(found.ptc, found.files["page"])
+    if pages:
+        found.files["page"] = interactive.write(found.ptc, out / f"ptc{tail}.html")
 
 
 def _detector(page: Page, found: DetectorResult, many: bool) -> None:

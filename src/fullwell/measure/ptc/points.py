@@ -116,7 +116,8 @@ def measure_pair(
     region = use.size
     count = int(np.count_nonzero(use))
     if count < cfg.pixels:
-        return empty(lags, f"{count} good pixels are left, fewer than {cfg.pixels}")
+        full = f"; {saturated / region:.0%} are saturated" if saturated > cfg.saturated * region else ""
+        return empty(lags, f"{count} good pixels are left, fewer than {cfg.pixels}{full}")
     a, b = plain(flat1, SCRATCH, "first"), plain(flat2, SCRATCH, "second")
     if cfg.binning > 1:
         a, b, use = binned(a, b, use, cfg.binning)
