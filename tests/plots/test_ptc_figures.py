@@ -14,6 +14,7 @@ from fullwell.cameras import Detector
 from fullwell.frames import Observation
 from fullwell.plots.ptc_covariances import strength
 from fullwell.plots.ptc_focal_plane import parameter_values
+from fullwell.plots.ptc_linearity import straight
 from fullwell.plots.ptc_noise import regimes
 from fullwell.plots.ptc_pair_gain import extrapolate
 from fullwell.plots.ptc_parts import OTHER, chord_gain, curves, kind_of, kinds_of
@@ -114,7 +115,11 @@ def test_points_left_out_are_marked_by_the_kind_of_their_reason() -> None:
         ("residual of -7.1 sigma", "residual"),
         ("above the turnoff (92239 adu)", "above the turnoff"),
         ("mean 184632 adu is above the turnoff at 177403.2 adu", "mean is above the turnoff"),
-        ("only 12 pixels are good", "only are good"),
+        ("0.45% of the pixels are saturated, more than 0.10%", "the pixels are saturated"),
+        ("12 good pixels are left, fewer than 1000", "good pixels are left"),
+        ("the levels of the two flats, 900 and 880.5 adu, differ by 2.31%", "the levels of the two flats differ"),
+        ("912.3 adu per s, +1.2% from the series: lamp drift or shutter", "lamp drift or shutter"),
+        ("light in the overscan: its level rose by 3.1 adu", "light in the overscan"),
         ("1.5", "1.5"),
     ],
 )
@@ -231,6 +236,13 @@ def test_linearity_residual_in_per_cent() -> None:
     top, bottom = one(points=(exact,)).plot("linearity").axes
     np.testing.assert_allclose(line_of(bottom, "used in the fit")[1], 0, atol=1e-9)
     assert "4000 adu / s\noffset 30 adu" in [text.get_text() for text in top.texts]
+
+
+def test_points_weigh_the_same_relative_to_their_mean_in_the_line() -> None:
+    curve = curves(one())[0]
+    time, mean = curve.points.exposure_time[curve.used], curve.points.mean[curve.used]
+    expected, *_ = np.linalg.lstsq(np.c_[1 / mean, time / mean], np.ones(mean.size), rcond=None)
+    np.testing.assert_allclose(straight(curve, curve.points.exposure_time), expected, rtol=1e-9)
 
 
 def test_noise_has_slope_one_half_of_light_and_zero_of_electronics() -> None:
@@ -351,6 +363,10 @@ def test_overview_collapses_all_curves_on_one() -> None:
     ptc = detector_ptc(4)
     ax = ptc.plot().axes[0]
     x, y = line_of(ax, "used in the fit")
+    line = next(line for line in ax.lines if str(line.get_label()).startswith("brighter-fatter"))
+    ends = line.get_xdata()[[0, -1]]
+    median = float(np.nanmedian(ptc.a00))
+    np.testing.assert_allclose(line.get_ydata()[[0, -1]], 1 / chord_gain(1.0, median, ends), rtol=1e-9)
     # of the first container: light x exp model, within the scatter of the points and 3 % of a00
     np.testing.assert_allclose(y, 1 / chord_gain(1.0, A00, x), rtol=0.012)
 

@@ -136,20 +136,29 @@ def _silent(mean: float, variance: float, turnoff: float) -> str:
     return TURNOFF if mean > turnoff else UNFITTED
 
 
+NUMBER = re.compile(r"[-+±]?\b\d[\d.]*(?:e[-+]?\d+)?(?:\s?(?:%|(?:adu2?|e-|electrons?|sigma|σ|s)(?!\w)))?")
+HANGING = "of|by|is|are|at|the|than|to|with|only|in|from|more|less|fewer|above|below|beyond|over|under|and|a|±"
+
+
 def kind_of(reason: str) -> str:
     """A reason without its numbers, so that points left out for the same cause share a mark.
 
-    Numbers go with their units, what follows a colon, semicolon, bracket or comma too, and words that then hang.
+    Numbers go with their units, brackets and what follows a colon too, and words that then hang; of a reason that
+    begins with a number and has a colon, what follows the colon is the kind.
     """
-    text = re.split(r"[:;,](?:\s|$)|[(\[<>]", reason, maxsplit=1)[0]
-    text = re.sub(
-        r"[-+±]?\b\d[\d.]*(?:e[-+]?\d+)?(?:\s?(?:%|(?:adu2?|e-|electrons?|sigma|σ|s|pixels)(?!\w)))?", " ", text
-    )
-    text = " ".join(text.split())
-    hanging = r"\s+(?:of|by|is|are|at|the|than|to|with|only|in|from|more|less|above|below|beyond|over|under|and|a|±)$"
-    while (shorter := re.sub(hanging, "", text)) != text:
+    head, _, tail = reason.partition(": ")
+    text = tail if tail and NUMBER.match(head) else head
+    parts = re.split(r"[;,](?:\s|$)", re.sub(r"\([^)]*\)?", " ", text))
+    words = " ".join(filter(None, (_trimmed(NUMBER.sub(" ", part)) for part in parts)))
+    return words or reason
+
+
+def _trimmed(text: str) -> str:
+    """`text` without small words at its end, and without "of" at its beginning."""
+    text = " ".join(text.split()).removeprefix("of ")
+    while (shorter := re.sub(rf"(?:^|\s+)(?:{HANGING})$", "", text)) != text:
         text = shorter
-    return text or reason
+    return text
 
 
 def kinds_of(drawn: Iterable[Curve]) -> dict[str, tuple[str, str, int]]:
