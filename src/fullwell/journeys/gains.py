@@ -13,7 +13,7 @@ from fullwell.base.errors import FullwellError
 from fullwell.cameras import Detector
 from fullwell.frames import Frame, Observation
 from fullwell.journeys.night import Night, ReduceOptions, Setup
-from fullwell.products import Gain
+from fullwell.products import Gain, Points
 from fullwell.reduction import differences
 
 if TYPE_CHECKING:
@@ -222,6 +222,20 @@ def _shared(points: Sequence[PairPoint]) -> float:
     return min(bounds) * float(np.mean([p.mean1 for p in points])) if bounds else 0.0
 
 
+def _structured(points: Points) -> bool:
+    """Whether the covariance in the far half of the lags is significant, and over a tenth of that of neighbours."""
+    good, lags = points.good, points.lags
+    if lags < 4 or not good.any():
+        return False
+    i, j = np.indices((lags + 1, lags + 1))
+    far = np.maximum(i, j) > lags // 2
+    covariance, error = points.covariance[good], points.covariance_errors()[good]
+    mean = covariance[:, far].mean(axis=1)
+    sigma = np.sqrt((error[:, far] ** 2).sum(axis=1)) / far.sum()
+    near = (covariance[:, 0, 1] + covariance[:, 1, 0]) / 2
+    return bool(np.any((mean > SIGNIFICANT * sigma) & (mean > 0.1 * near)))
+
+
 def _adopted(
     gain: Gain,
     pairs: Sequence[tuple[Frame, Frame]],
@@ -235,7 +249,7 @@ def _adopted(
     the price of a larger statistical error where there are few levels; and its sum of covariances takes any structure
     in which two flats differ (clouds, stars in twilight) for charge that was shared.
     """
-    from fullwell.measure.ptc import ExtractConfig, photon_transfer
+    from fullwell.measure.ptc import ESTIMATORS, ExtractConfig, photon_transfer
 
     try:
         given = dict(noise)
@@ -250,6 +264,15 @@ def _adopted(
         why = "; ".join(f"{a}: {text}" for a, text in zip(ptc.amps, ptc.status, strict=True) if text)
         made.notes.append(f"The gain is that of pairs, for photon transfer gives none ({why or 'other amplifiers'}).")
         return gain
+    if ptc.estimator not in ESTIMATORS or ESTIMATORS[ptc.estimator].biased:
+        made.notes.append("The pairs allow no gain that is free of brighter-fatter: that of the pairs is used.")
+        return gain
+    if any(map(_structured, ptc.points)):
+        made.notes.append(
+            "Pixels far from each other are correlated: flats of a pair differ in structure (clouds, stars, a source "
+            "that moved), which photon transfer cannot tell from shared charge. The gain of the pairs is used."
+        )
+        return gain
     assert gain.gain_model_error is not None
     own = np.hypot(gain.gain_error, np.nan_to_num(gain.gain_model_error))[known]
     other = np.hypot(ptc.gain_error, np.nan_to_num(ptc.gain_model_error))[known]
@@ -257,8 +280,8 @@ def _adopted(
     said = f"Photon transfer ({ptc.estimator}) gives {np.median(ptc.gain[known]):.4g} +- {np.median(other):.2g} e-/adu"
     if np.any(apart > SIGNIFICANT * np.hypot(own, other)):
         made.notes.append(
-            f"{said}, {np.max(apart / gain.gain[known]):.0%} from the gain of the pairs, which is used: flats that "
-            "differ in structure (clouds, stars, a source that moved) look to it like shared charge."
+            f"{said}, {np.max(apart / gain.gain[known]):.0%} from the gain of the pairs: more than brighter-fatter "
+            "explains, so that the gain of the pairs is used."
         )
         return gain
     if not np.median(other) < np.median(own):
