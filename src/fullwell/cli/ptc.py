@@ -33,45 +33,53 @@ FluxKey = Annotated[
 ]
 
 
+Sources = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="FILE...", show_default=False, help="Raw flats, and bias frames; or --repo."),
+]
+Repo = Annotated[
+    Path | None,
+    typer.Option("--repo", metavar="REPO", show_default=False, help="Take the frames there, and enter the result."),
+]
+Instrument = Annotated[
+    str, typer.Option("--instrument", metavar="NAME", show_default=False, help="Of several in the repository.")
+]
+Lags = Annotated[int, typer.Option("--lags", min=0, max=32, help="Largest lag of the covariances [pixel].")]
+Clip = Annotated[float, typer.Option("--clip", min=2.0, help="Cut of the difference image [sigma].")]
+Edge = Annotated[int, typer.Option("--edge", min=0, help="Pixels left out along each side of an amplifier.")]
+Model = Annotated[str, typer.Option("--model", metavar="fullcov|fullcov_no_b|exp", help="Model of the curve.")]
+Adopt = Annotated[
+    str, typer.Option("--adopt", metavar="ESTIMATOR", help="Estimator to adopt; auto: free of brighter-fatter.")
+]
+TestStand = Annotated[
+    Path | None,
+    typer.Option("--eotest", metavar="FILE", show_default=False, help="Results table of a test stand, to compare."),
+]
+Report = Annotated[bool, typer.Option("--report/--no-report", help="Figures and pages; they take most time.")]
+
+
 @app.command(epilog="Example: fullwell ptc flats/*.fits --camera lsstcam -o ptc/")
 @common(work=True, reads=True, corrects=("defects", "crosstalk", "linearity"))
 def ptc(
     door: Door,
     output: OutFolder,
-    files: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="FILE...", show_default=False, help="Raw flats, and bias frames; or --repo."),
-    ] = None,
-    repo: Annotated[
-        Path | None,
-        typer.Option("--repo", metavar="REPO", show_default=False, help="Take the frames there, and enter the result."),
-    ] = None,
+    files: Sources = None,
+    repo: Repo = None,
     where: Where = "",
-    instrument: Annotated[
-        str, typer.Option("--instrument", metavar="NAME", show_default=False, help="Of several in the repository.")
-    ] = "",
+    instrument: Instrument = "",
     flat: Glob = None,
     bias: Glob = None,
     pair_by: PairBy = "auto",
     pairs: Pairs = None,
     flux_key: FluxKey = "",
-    lags: Annotated[int, typer.Option("--lags", min=0, max=32, help="Largest lag of the covariances [pixel].")] = 8,
-    clip: Annotated[float, typer.Option("--clip", min=2.0, help="Cut of the difference image [sigma].")] = 5.5,
-    edge: Annotated[int, typer.Option("--edge", min=0, help="Pixels left out along each side of an amplifier.")] = 0,
-    model: Annotated[
-        str, typer.Option("--model", metavar="fullcov|fullcov_no_b|exp", help="Model of the curve.")
-    ] = "fullcov",
-    adopt: Annotated[
-        str, typer.Option("--adopt", metavar="ESTIMATOR", help="Estimator to adopt; auto: free of brighter-fatter.")
-    ] = "auto",
-    eotest: Annotated[
-        Path | None,
-        typer.Option("--eotest", metavar="FILE", show_default=False, help="Results table of a test stand, to compare."),
-    ] = None,
+    lags: Lags = 8,
+    clip: Clip = 5.5,
+    edge: Edge = 0,
+    model: Model = "fullcov",
+    adopt: Adopt = "auto",
+    eotest: TestStand = None,
     off: Off = None,
-    report: Annotated[
-        bool, typer.Option("--report/--no-report", help="Figures and pages; they take most time.")
-    ] = True,
+    report: Report = True,
 ) -> None:
     """Measure gain, read noise, turnoff and covariances from pairs of flats; set every estimator beside the others."""
     from fullwell.base.errors import UsageError
