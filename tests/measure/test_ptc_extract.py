@@ -91,9 +91,9 @@ def test_threads_give_the_same_points():
         assert np.array_equal(a.variance, b.variance) and np.array_equal(a.covariance, b.covariance)
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
-def test_two_frames_are_in_memory_however_many_pairs_there_are(jobs):
-    """Frames alive while a further one is loaded: one at most."""
+@pytest.mark.parametrize("jobs, lazy", [(1, True), (2, True), (1, False), (2, False)])
+def test_two_frames_are_in_memory_however_many_pairs_there_are(jobs, lazy):
+    """Frames alive while a further one is loaded, from functions or from a generator of pairs: one at most."""
     alive: list[weakref.ref[Frame]] = []
     most = 0
 
@@ -105,8 +105,9 @@ def test_two_frames_are_in_memory_however_many_pairs_there_are(jobs):
         alive.append(weakref.ref(frame))
         return frame
 
-    many = [(lambda k=k: load(1000, k), lambda k=k: load(1000, k + 50)) for k in range(12)]
-    measure_points(iter(many), jobs=jobs, config=ExtractConfig(lags=1))
+    calls = (((lambda k=k: load(1000, k)), (lambda k=k: load(1000, k + 50))) for k in range(12))
+    many = calls if lazy else ((load(1000, k), load(1000, k + 50)) for k in range(12))
+    measure_points(many, jobs=jobs, config=ExtractConfig(lags=1))
     assert len(alive) == 24 and most == 1
 
 
