@@ -45,8 +45,7 @@ _OPTIONS: dict[str, tuple[Any, Any]] = {
                 "--accept",
                 metavar="KIND",
                 show_default=False,
-                help="Where no calibration of this kind is valid for a frame, take the nearest one of its detector and "
-                "filter, or none; repeat.",
+                help="Where there are calibrations of this kind and none is valid, take the nearest; repeat.",
             ),
         ],
         None,

@@ -162,7 +162,7 @@ class _Planner:
 
         self.repo, self.recipe, self.instrument, self.where = repo, recipe, instrument, where
         self.accept, self.lost = accept, lost
-        self.accepted: Counter[tuple[str, Certified | None]] = Counter()
+        self.accepted: Counter[tuple[str, Certified]] = Counter()
         self.spared: set[tuple[str, int]] = set()
         self.marks: dict[str, Mark] = {}
         self.replaced: set[str] = set()
@@ -358,25 +358,21 @@ class _Planner:
         if found:
             return found, ""
         near = self.shelf.nearest(kind, detector, optics, when)
-        if kind in self.accept and (near is not None or kind not in spec.needs):
+        if near is not None and kind in self.accept:
             self.accepted[kind, near] += 1
-            return [near] if near is not None else [], ""
-        needed = kind in spec.needs
-        expected = spec.by_exposure and self.shelf.holds(kind, detector) and (kind, detector) not in self.spared
-        if not (needed or expected):
+            return [near], ""
+        expected = spec.by_exposure and near is not None and (kind, detector) not in self.spared
+        if not (kind in spec.needs or expected):
             return [], ""
-        told = f"no {kind}: {self.shelf.near(kind, detector, optics, when)}"
-        if near is not None:
-            told += f"; to take it all the same: --accept {kind}"
-        elif not needed:
-            told += f"; to go without: --accept {kind}"
-        return [], told
+        way = f"; to take it all the same: --accept {kind}" if near is not None else ""
+        return [], f"no {kind}: {self.shelf.near(kind, detector, optics, when)}{way}"
 
     def _note_accepted(self) -> None:
-        """Say which calibrations were taken, or done without, because the user accepts it."""
+        """Say which calibrations were taken because the user accepts it."""
         for (kind, near), number in self.accepted.items():
-            what = f"the {kind} of run {near.run}, valid {shown(near.timespan)}, is taken" if near else f"no {kind}"
-            self.plan.notes.append(f"accepted for {number} jobs: {what}")
+            self.plan.notes.append(
+                f"accepted for {number} jobs: the {kind} of run {near.run}, valid {shown(near.timespan)}, is taken"
+            )
 
     def _judged(self, drafts: Sequence[tuple[TaskSpec, PlannedJob]]) -> list[PlannedJob]:
         """Which jobs have been done already, which have been done otherwise."""
@@ -460,8 +456,8 @@ def make_plan(
     instrument : "" for the only one. where : condition in the library's language.
     stamp : of the run, "" for the present time. user : whose outputs; "" for who runs this.
     setup : of the calibrations, where an instrument has several read-out modes.
-    accept : kinds of calibration of which the nearest is taken where none is valid for an exposure, and none where
-        there is none of its detector and filter; without it such an exposure is "missing".
+    accept : kinds of calibration of which the nearest of a detector (and filter) is taken where none is valid for an
+        exposure; without it such an exposure is "missing".
     lost : id of a job -> why it failed, of an earlier run; what uses its output does without where it may (`SPARED`).
 
     Raises

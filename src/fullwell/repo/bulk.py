@@ -161,10 +161,6 @@ class Shelf:
         same = self.by_place.get((kind, detector, physical_filter if kind in FILTERED else ""), ())
         return min(same, key=lambda c: _distance(c.timespan, timespan), default=None)
 
-    def holds(self, kind: str, detector: int) -> bool:
-        """Whether a calibration of a kind is valid at any time for a detector, in whatever filter."""
-        return any(key[:2] == (kind, detector) and found for key, found in self.by_place.items())
-
     def near(self, kind: str, detector: int, physical_filter: str, timespan: Any) -> str:
         """A sentence about what comes nearest to a calibration that is missing."""
         one = self.nearest(kind, detector, physical_filter, timespan)
