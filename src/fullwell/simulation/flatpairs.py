@@ -314,5 +314,5 @@ def write_series_truth(series: FlatPairs, path: str | os.PathLike[str]) -> None:
         "turnoff": truth.turnoff.tolist() if np.isfinite(truth.full_well) else None,
         "linearity": sensor.linearity.tolist(),
     }
-    images = {"flat": series.lit.flat(series.config.band), "defects": sensor.codes}
+    images: dict[str, NDArray[Any]] = {"flat": series.lit.flat(series.config.band), "defects": sensor.codes}
     write_maps(path, images, table=table, table_name="LEVELS", numbers=numbers)
