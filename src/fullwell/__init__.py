@@ -68,6 +68,7 @@ ROOMS: tuple[str, ...] = (
     "conductor",
     "effects",
     "frames",
+    "injection",
     "instruments",
     "io",
     "journeys",
