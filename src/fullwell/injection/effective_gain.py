@@ -5,8 +5,8 @@ With N electrons collected in a pixel, read noise r [electron], and b what was t
     I = K N - b,        V = K (I + b) + K^2 r^2 + phi^2 (I + b)^2,
 
 phi^2 the relative variance of the flat where the plane carries it. A source of mean flux dI adds k ~ Poisson(dI/K)
-electrons: K k to the image and K^2 k to the variance, and the frame is distributed as one that had the source (injection
-note A.3).
+electrons: K k to the image and K^2 k to the variance, and the frame is distributed as one that had the source
+(injection note A.3).
 """
 
 from __future__ import annotations
