@@ -243,16 +243,18 @@ def measure_ptc(job: Job, cache: Cache) -> None:
     from fullwell.measure.pairing import pair_up
     from fullwell.measure.ptc import ExtractConfig, SolveConfig, measure_points, solve
 
-    extract, solver = (
-        load_config(kind, job.config.get(name, {}), where=f"task 'ptc', settings '{name}'")
-        for kind, name in ((ExtractConfig, "points"), (SolveConfig, "solve"))
-    )
+    extract = load_config(ExtractConfig, job.config.get("points", {}), where="task 'ptc', settings 'points'")
+    solver = load_config(SolveConfig, job.config.get("solve", {}), where="task 'ptc', settings 'solve'")
     products = products_of(job, cache)
     dark = _stack(job, cache, "bias_frames", "bias", products, ("gain", "variance"))
     if dark:
         products["bias"] = build_bias(dark)
     flats = [one for one in job.inputs if one.role == "flat_frames"]
-    heads = [_Flat(one, Path(one.path).name, io.read_outline(one.path, **_raw(job, one)).observation) for one in flats]
+    outlines = [io.read_outline(one.path, **_raw(job, one)) for one in flats]
+    heads = [
+        _Flat(one, Path(one.path).name, seen.observation, seen.metadata)
+        for one, seen in zip(flats, outlines, strict=True)
+    ]
     pairs, left = pair_up(heads)
     if not pairs:
         raise DataError(
@@ -287,6 +289,7 @@ class _Flat:
     input: Input
     name: str
     observation: Observation
+    metadata: Mapping[str, Any]
 
 
 def _ident(flat: _Flat) -> str:
