@@ -37,7 +37,7 @@ def pulls_of(series: FlatPairs, model: str = "fullcov", points_of_all: tuple[Poi
     for a, points in enumerate(points_of_all or points_of(series)):
         found, truth = fit(model, points), series.truth
         assert not found.failure
-        assert 0.8 < found.reduced_chi2 < 1.2
+        assert found.reduced_chi2 == pytest.approx(1.0, abs=4 * np.sqrt(2 / found.dof))
         out.append(
             [
                 (found.gain - truth.gain[a]) / found.gain_error,
