@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.frames import Frame
-from fullwell.products import Bias, Dark, Flat, Gain
+from fullwell.products import Bias, Dark, Flat, Gain, Ptc
 from fullwell.simulation import SensorModel, Truth
 from fullwell.simulation.stars import star_stamp
 
-__all__ = ["Check", "dark_checks", "flat_check", "gain_checks", "noise_checks", "star_check"]
+__all__ = ["Check", "dark_checks", "flat_check", "gain_checks", "noise_checks", "star_check", "transfer_checks"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +76,16 @@ def gain_checks(sensor: SensorModel, gain: Gain, flats: int) -> list[Check]:
                 bound,
             )
         )
+    return out
+
+
+def transfer_checks(sensor: SensorModel, ptc: Ptc) -> list[Check]:
+    """Gain of each amplifier as photon transfer adopted it, free of brighter-fatter whether there is any or not."""
+    out = []
+    for name, true in zip(sensor.detector.names, sensor.gain, strict=True):
+        i = ptc.amplifier(name)
+        found, error = float(ptc.gain[i]), float(ptc.gain_error[i])
+        out.append(Check(f"PTC gain {name}", "electron/adu", float(true), found, error))
     return out
 
 

@@ -10,10 +10,21 @@ from typing import Any
 
 from fullwell.base.progress import progress
 from fullwell.frames import Frame
-from fullwell.journeys.checks import Check, dark_checks, flat_check, gain_checks, noise_checks, star_check
+from fullwell.journeys.checks import (
+    Check,
+    dark_checks,
+    flat_check,
+    gain_checks,
+    noise_checks,
+    star_check,
+    transfer_checks,
+)
 from fullwell.journeys.night import ReduceOptions
 from fullwell.journeys.reduce import ReduceResult
 from fullwell.journeys.reduce import run as reduce_folder
+from fullwell.journeys.transfer import TransferOptions
+from fullwell.journeys.transfer import run as measure_transfer
+from fullwell.products import Ptc
 from fullwell.simulation import NightPlan, SensorModel, Truth, night, sensor_of
 
 __all__ = ["DemoResult", "run"]
@@ -21,13 +32,14 @@ __all__ = ["DemoResult", "run"]
 
 @dataclass
 class DemoResult:
-    """What the demo made: `checks` against the truth, the reduction, and where the page is."""
+    """What the demo made: `checks` against the truth, the reduction, the photon transfer, and where the page is."""
 
     out: Path
     seed: int
     sensor: SensorModel
     reduction: ReduceResult
     checks: list[Check] = field(default_factory=list)
+    ptc: Ptc | None = None
     report: Path | None = None
     seconds: float = 0.0
 
@@ -56,11 +68,12 @@ def run(
     jobs: int = 2,
     report: bool = True,
 ) -> DemoResult:
-    """Simulate a night, reduce it, compare with the truth.
+    """Simulate a night, reduce it, measure the photon transfer of its flat pairs, compare with the truth.
 
     Parameters
     ----------
-    out : folder; raw frames in ``raw/``, results in ``reduced/``, the page in ``report.html``.
+    out : folder; raw frames in ``raw/``, results in ``reduced/``, photon transfer in ``ptc/``, the page in
+        ``report.html``.
     seed : of the sensor and the night; the same seed gives the same numbers on any machine.
     plan : what is taken; by default a night of a minute.
     jobs : frames at a time.
@@ -85,6 +98,9 @@ def run(
     reduction = reduce_folder(out / "raw", out / "reduced", ReduceOptions(camera="demo"), jobs=jobs)
     result = DemoResult(out, seed, sensor, reduction)
     result.checks = compare(sensor, plan, reduction, truths)
+    if plan.pairs:
+        result.ptc = _transfer(out, jobs)
+        result.checks += transfer_checks(sensor, result.ptc)
     result.seconds = time.monotonic() - begin
     if report:
         from fullwell.journeys.summary import write_demo_report
@@ -92,6 +108,13 @@ def run(
         result.report = write_demo_report(result)
         result.seconds = time.monotonic() - begin
     return result
+
+
+def _transfer(out: Path, jobs: int) -> Ptc:
+    """Photon transfer of the flat pairs, by the command's own way; the product is left in ``ptc/``."""
+    flats = sorted((out / "raw").glob("pair_*.fits"))
+    done = measure_transfer(flats, out / "ptc", TransferOptions(pages=False), jobs=jobs)
+    return done.detectors[0].ptc
 
 
 def compare(sensor: SensorModel, plan: NightPlan, reduction: ReduceResult, truths: dict[str, Truth]) -> list[Check]:

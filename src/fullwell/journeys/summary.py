@@ -61,11 +61,27 @@ def write_demo_report(result: DemoResult) -> Path:
     page.add_figure("checks", "pulls", rows, caption="Every pull; if the errors are true they scatter by one.")
     _warnings(page, reduction)
     _before_after(page, result)
+    _photon_transfer(page, result)
     _science(page, reduction)
     for made in reduction.calibrations:
         _calibrations(page, made)
     _files(page, reduction)
     return page.write(result.out / "report.html")
+
+
+def _photon_transfer(page: Page, result: DemoResult) -> None:
+    """The curve of the flat pairs, and every estimator of the gain."""
+    from fullwell.base.figures import caption
+
+    if result.ptc is None:
+        return
+    page.add_section(
+        "Photon transfer",
+        "The pairs of flats, from faint to bright, measured by 'fullwell ptc'. This camera has no brighter-fatter "
+        "effect: all estimators of the gain that leave out nothing agree. 'fullwell simulate flat-pairs' has it.",
+    )
+    for name in ("variance", "estimators"):
+        page.add_figure("ptc", name, result.ptc, caption=caption("ptc", name))
 
 
 def _warnings(page: Page, result: ReduceResult) -> None:
