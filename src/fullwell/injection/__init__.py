@@ -1,5 +1,6 @@
 """Sources put into frames, so that no statistic of flux and variance can tell them from data."""
 
 from fullwell.injection.effective_gain import Convention, EffectiveGain
+from fullwell.injection.estimate import effective_gain
 
-__all__ = ["Convention", "EffectiveGain"]
+__all__ = ["Convention", "EffectiveGain", "effective_gain"]

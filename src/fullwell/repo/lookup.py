@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from fullwell.repo.repository import Repository
 
-__all__ = ["files_of", "find", "nearest", "read"]
+__all__ = ["by_id", "files_of", "find", "nearest", "read"]
 
 
 def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data_id: Mapping[str, Any]) -> DatasetRef:
@@ -69,6 +69,38 @@ def find(repo: Repository, dataset: str, collections: Sequence[str] | None, data
             f"there is no {name} for {shown}",
             where=str(repo.path),
             remedy="; ".join(near) if near else f"the repository holds no {name} at all",
+            code="FW303",
+        )
+    return ref
+
+
+def by_id(repo: Repository, ident: str) -> DatasetRef:
+    """The dataset that has an id (with or without dashes).
+
+    Raises
+    ------
+    MissingProduct
+        the repository does not know it. UsageError: the text is no id.
+    """
+    from uuid import UUID
+
+    from fullwell.repo.repository import speaking
+
+    try:
+        wanted = UUID(ident)
+    except ValueError as error:
+        raise UsageError(
+            f"'{ident}' is no id of a dataset",
+            where=str(repo.path),
+            remedy="ids look like 52101f38-3247-589b-9fa5-b97fa8815ec8; fullwell repo ls datasets lists them",
+        ) from error
+    with speaking(str(repo.path)):
+        ref = repo.butler.get_dataset(wanted, datastore_records=True)
+    if ref is None:
+        raise MissingProduct(
+            f"the dataset {wanted} is not in this repository",
+            where=str(repo.path),
+            remedy="fullwell repo ls datasets lists the ids; is it another repository?",
             code="FW303",
         )
     return ref
