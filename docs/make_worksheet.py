@@ -1,7 +1,7 @@
-"""Write the worksheet of the notebook, which is the notebook without its answers: ``python docs/make_worksheet.py``.
+"""Write the worksheets: notebooks without their answers, ``python docs/make_worksheet.py``.
 
-Cells tagged "answer" are dropped; where one held code, an empty cell is left to write into. A test proves that both
-files are in step.
+Cells tagged "answer" are dropped; where one held code, an empty cell is left to write into. A test proves that
+notebooks and worksheets are in step.
 """
 
 from __future__ import annotations
@@ -10,8 +10,10 @@ import json
 import re
 from pathlib import Path
 
-SOURCE = Path(__file__).parent / "notebooks" / "first_principles.md"
-TARGET = SOURCE.with_name("first_principles_worksheet.md")
+FOLDER = Path(__file__).parent / "notebooks"
+SHEETS = {FOLDER / f"{name}.md": FOLDER / f"{name}_worksheet.md" for name in ("first_principles", "photon_transfer")}
+"""Notebook -> its worksheet."""
+TITLE = re.compile(r"^# .*$", re.M)
 CELL = re.compile(r"(```\{code-cell\}.*?\n```\n|^\+\+\+.*?\n)", re.S | re.M)
 EMPTY = "```{code-cell} ipython3\n# your code\n```\n"
 
@@ -30,9 +32,10 @@ def worksheet(text: str) -> str:
             out.append(EMPTY if answer else part)
         elif not hidden:
             out.append(part)
-    body = "".join(out).replace("# Calibration from first principles", "# Calibration from first principles: worksheet", 1)
+    body = TITLE.sub(lambda title: f"{title[0]}: worksheet", "".join(out), count=1)
     return re.sub(r"\n{3,}", "\n\n", body)
 
 
 if __name__ == "__main__":
-    TARGET.write_text(worksheet(SOURCE.read_text(encoding="utf-8")), encoding="utf-8")
+    for source, target in SHEETS.items():
+        target.write_text(worksheet(source.read_text(encoding="utf-8")), encoding="utf-8")

@@ -162,16 +162,28 @@ def test_rooms_of_the_architecture_are_those_of_the_contract() -> None:
     assert [int(number) for number, _ in rows] == list(range(len(floors)))
 
 
-def test_the_worksheet_is_in_step_and_holds_no_answer(script: Callable[[str], ModuleType]) -> None:
+SHEETS = {
+    "first_principles": ("**Noise cannot be subtracted.**", "Noise cannot be subtracted", "## 6"),
+    "photon_transfer": ("the line crosses noise = 1 adu", "the line crosses", ""),
+}
+"""Notebook -> words of an answer, the part of them that is in no worksheet, and the heading up to which it is not."""
+
+
+@pytest.mark.parametrize("name", SHEETS)
+def test_worksheets_are_in_step_and_hold_no_answer(name: str, script: Callable[[str], ModuleType]) -> None:
     maker = script("make_worksheet.py")
-    source, sheet = maker.SOURCE.read_text(), maker.TARGET.read_text()
+    sheets = {path.stem: (path.read_text(), target.read_text()) for path, target in maker.SHEETS.items()}
+    assert set(sheets) == set(SHEETS)
+    source, sheet = sheets[name]
     assert sheet == maker.worksheet(source), "run python docs/make_worksheet.py"
     questions = re.findall(r"\*\*Question (\d+)\.\*\*", source)
     assert questions == [str(i + 1) for i in range(len(questions))]
     assert re.findall(r"\*\*Question (\d+)\.\*\*", sheet) == questions
     assert "answer" not in sheet
-    assert "**Noise cannot be subtracted.**" in source
-    assert "Noise cannot be subtracted" not in sheet.partition("## 6")[0]
+    assert re.search(r"^# .*: worksheet$", sheet, re.M)
+    words, hidden, end = SHEETS[name]
+    assert words in source
+    assert hidden not in (sheet.partition(end)[0] if end else sheet)
 
 
 @pytest.mark.slow
