@@ -1,6 +1,6 @@
 """Photon-transfer points drawn from the equations of the literature, with nothing of the fits in them.
 
-Variances and covariances are eq. 20 of Astier et al. 2019 with b = 0, the convolutions by scipy on the whole plane of
+Variances and covariances are eq. 20 of Astier et al. 2019, the convolutions by scipy on the whole plane of
 lags; scatter is Gaussian with the errors of N pixels. The a-matrix is that of an e2v sensor: nearest neighbours as
 measured, an r^-2.6 tail, and no net change of area.
 """
@@ -43,12 +43,13 @@ def levels(low: float = 150.0, high: float = 100_000.0) -> F8:
 
 @dataclass(frozen=True)
 class Truth:
-    """gain [electron/adu], noise [electron], a-matrix [1/electron], pixels of the amplifier."""
+    """gain [electron/adu], noise [electron], a-matrix and b of all lags [1/electron], pixels of the amplifier."""
 
     gain: float = 0.77
     noise: float = 5.2
     a00: float = A00
     pixels: int = 1_000_000
+    b: float = 0.0
 
     def covariances(self, signal: F8, lags: int) -> F8:
         """(n, lags + 1, lags + 1) [electron2] without read noise."""
@@ -60,7 +61,7 @@ class Truth:
         aa = fftconvolve(wide, wide, mode="same")
         aaa = fftconvolve(aa, wide, mode="same")
         x = signal[:, None, None]
-        out = wide * x**2 + 2 / 3 * aa * x**3 + 1 / 3 * aaa * x**4
+        out = wide * x**2 + 2 / 3 * (aa + self.b * wide) * x**3 + (aaa / 3 + 5 / 6 * self.b * aa) * x**4
         out[:, reach, reach] += signal
         return out[:, reach : reach + lags + 1, reach : reach + lags + 1]
 

@@ -77,7 +77,7 @@ def test_a_detector_of_three_amplifiers():
     truth = [Truth(gain=0.70), Truth(gain=0.77), Truth(gain=0.84)]
     points = [draw(truth=t, seed=k, amp=f"C{k}") for k, t in enumerate(truth)]
     ptc = solve(points, pairs=tuple((f"a{k}", f"b{k}") for k in range(39)), inputs=("x",))
-    assert ptc.estimator == "fullcov" and ptc.fit_type == "FULLCOVARIANCE" and ptc.status == ("", "", "")
+    assert ptc.estimator == "fullcov_no_b" and ptc.fit_type == "FULLCOVARIANCE_NO_B" and ptc.status == ("", "", "")
     for k, t in enumerate(truth):
         assert abs(ptc.gain[k] - t.gain) < 4 * ptc.gain_error[k] and ptc.gain_error[k] < 0.002 * t.gain
         assert abs(ptc.a00[k] - A00) < 4 * ptc.a00_error[k]
@@ -89,7 +89,16 @@ def test_a_detector_of_three_amplifiers():
     assert ptc.chi2 == pytest.approx(np.ones(3), abs=0.15)
     np.testing.assert_allclose(ptc.turnoff, [levels()[-1] / t.gain for t in truth])
     assert ptc.pairs[0] == ("a0", "b0") and ptc.inputs == ("x",) and ptc.history[0].step == "ptc_solve"
-    assert ptc.range_high == pytest.approx(ptc.turnoff) and ptc.to_gain().estimator == "fullcov"
+    assert ptc.range_high == pytest.approx(ptc.turnoff) and ptc.to_gain().estimator == "fullcov_no_b"
+
+
+@pytest.mark.parametrize(("b", "fit_type"), [(0.0, "FULLCOVARIANCE_NO_B"), (-1.5e-6, "FULLCOVARIANCE")])
+def test_b_is_free_where_the_data_ask_for_it(b, fit_type):
+    truth = Truth(b=b)
+    ptc = solve([draw(truth=truth, seed=k, amp=f"C{k}") for k in range(3)], SolveConfig(simple=(), diagnose=False))
+    assert ptc.fit_type == fit_type
+    assert (np.abs(ptc.gain - truth.gain) < 4 * ptc.gain_error).all()
+    assert (np.abs(ptc.a00 - A00) < 4 * ptc.a00_error).all()
 
 
 def test_one_amplifier_that_fails_leaves_the_others_alone():

@@ -47,7 +47,7 @@ Instrument = Annotated[
 Lags = Annotated[int, typer.Option("--lags", min=0, max=32, help="Largest lag of the covariances [pixel].")]
 Clip = Annotated[float, typer.Option("--clip", min=2.0, help="Cut of the difference image [sigma].")]
 Edge = Annotated[int, typer.Option("--edge", min=0, help="Pixels left out along each side of an amplifier.")]
-Model = Annotated[str, typer.Option("--model", metavar="fullcov|fullcov_no_b|exp", help="Model of the curve.")]
+Model = Annotated[str, typer.Option("--model", metavar="auto|fullcov|fullcov_no_b|exp", help="Model of the curve.")]
 Adopt = Annotated[
     str, typer.Option("--adopt", metavar="ESTIMATOR", help="Estimator to adopt; auto: free of brighter-fatter.")
 ]
@@ -75,7 +75,7 @@ def ptc(
     lags: Lags = 8,
     clip: Clip = 5.5,
     edge: Edge = 0,
-    model: Model = "fullcov",
+    model: Model = "auto",
     adopt: Adopt = "auto",
     eotest: TestStand = None,
     off: Off = None,

@@ -41,7 +41,9 @@ class SolveConfig(StepConfig):
     estimator: str = Field(
         default="auto", description="of the adopted gain; auto: the best that is free of brighter-fatter"
     )
-    full: Literal["fullcov", "fullcov_no_b", "none"] = Field(default="fullcov", description="fit of all covariances")
+    full: Literal["auto", "fullcov", "fullcov_no_b", "none"] = Field(
+        default="auto", description="fit of all covariances; auto: b is free where the data of the detector ask for it"
+    )
     simple: tuple[str, ...] = Field(
         default=("line", "quadratic", "power", "eotest"), description="models for comparison"
     )
@@ -71,6 +73,28 @@ class Solved:
         from fullwell.measure.ptc.predict import curve_fit
 
         return curve_fit(self.fits, self.adopted.estimator)
+
+
+def _settled(points: Sequence[Points], config: SolveConfig) -> SolveConfig:
+    """The settings with "auto" decided: b is free where chi2 falls by more than its parameters explain, 4 sigma.
+
+    One choice for the detector. A free b that the data do not ask for costs more than errors: in small amplifiers
+    the squares of many noisy coefficients pull a00 (measured: by a whole sigma at 65,000 pixels and 8 lags).
+    """
+    if config.full != "auto":
+        return config
+    fall, freed = 0.0, 0
+    for item in points:
+        if not item.good.any() or item.lags < 1:
+            continue
+        marked, fits = _fits(item, config.model_copy(update={"full": "fullcov_no_b", "simple": ()}))
+        without = fits["fullcov_no_b"]
+        with_b = fit("fullcov", marked, config.fit, None if fits["exp"].failure else fits["exp"])
+        if not (without.failure or with_b.failure):
+            fall += without.chi2 - with_b.chi2
+            freed += without.dof - with_b.dof
+    asked = freed > 0 and fall > freed + 4 * math.sqrt(2 * freed)
+    return config.model_copy(update={"full": "fullcov" if asked else "fullcov_no_b"})
 
 
 def _fits(points: Points, config: SolveConfig) -> tuple[Points, dict[str, Fit]]:
@@ -109,7 +133,7 @@ def solve_amplifier(points: Points, config: SolveConfig | None = None, extra: tu
     """
     from fullwell.measure.ptc.diagnosis import diagnose
 
-    config = config or SolveConfig()
+    config = _settled([points], config or SolveConfig())
     if not points.good.any():
         reasons = sorted({reason for reason in points.reasons if reason}) or ["no pair has a mean and a variance"]
         text = f"none of {len(points)} pairs is usable: {reasons[0]}"
@@ -159,6 +183,7 @@ def solve(
     counts = sorted({len(item) for item in points})
     if len(counts) > 1:
         raise UsageError(f"amplifiers have {' and '.join(map(str, counts))} pairs", remedy="give each the same pairs")
+    config = _settled(points, config)
     solved = [_unharmed(item, config, (extra or {}).get(item.amp, ())) for item in points]
     name = common([item.adopted for item in solved])
     model = next((item.model for item in solved if item.adopted.estimator == name and item.model), None)
