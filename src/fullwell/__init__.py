@@ -44,6 +44,7 @@ VERBS: dict[str, str] = {
     "combine": "measure",
     "create_repo": "repo:create",
     "demo": "journeys.demo:run",
+    "inject": "injection",
     "isr": "reduction",
     "isr_file": "reduction",
     "open_repo": "repo",

@@ -2,5 +2,6 @@
 
 from fullwell.injection.effective_gain import Convention, EffectiveGain
 from fullwell.injection.estimate import effective_gain
+from fullwell.injection.inject import Injected, inject
 
-__all__ = ["Convention", "EffectiveGain", "effective_gain"]
+__all__ = ["Convention", "EffectiveGain", "Injected", "effective_gain", "inject"]

@@ -82,18 +82,18 @@ def read_part(
             return stored.metadata
         if component == "wcs":
             local = stored.box.shifted(-stored.whole.x0, -stored.whole.y0)
-            return _world(stored.metadata, local, file.path)
+            return celestial(stored.metadata, local, file.path)
         return {"image": stored.image_plane, "variance": stored.variance_plane, "mask": stored.mask_plane}[component]()
 
 
 def _taken(frame: Frame, component: str | None, local: Box) -> Any:
     """A component of a frame that was read; `local` is its box in the image that the header describes."""
     if component == "wcs":
-        return _world(frame.metadata, local, frame.source)
+        return celestial(frame.metadata, local, frame.source)
     return frame if component is None else getattr(frame, component)
 
 
-def _world(metadata: Mapping[str, Any], box: Box, path: str) -> Any:
+def celestial(metadata: Mapping[str, Any], box: Box, path: str) -> Any:
     """The celestial coordinates of the pixels in `box` (0-based in the image that `metadata` describes), or None."""
     if not any("-" in str(metadata.get(f"CTYPE{axis}", "")) for axis in (1, 2)):
         return None
