@@ -11,6 +11,7 @@ Read noise         s^2/m is a part of r
 Pedestal           V - s^2 does not vanish with m
 Clipping, factor   unclipped over clipped variance is the same at all levels, and not 1
 Cosmic rays        unclipped over clipped variance is large in some pairs, or at faint levels
+Dark pixels        the mean of the ratio image scatters though nothing hit the difference of the flats
 Saturation         V falls short of the model from one level on
 =================  =======================================================================================
 

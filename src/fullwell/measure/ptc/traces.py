@@ -123,30 +123,76 @@ NAMED = (
 )
 
 
+FEWEST = 4
+"""Pairs from which a factor can be called the same in all."""
+UNNAMED = 0.05
+"""A factor that no known fault makes counts from here on: light that is not uniform makes smaller ones."""
+
+
 def factors(given: Given, unscaled: bool) -> list[Finding]:
     """A constant factor between unclipped and clipped variance, and pairs in which the unclipped one is too large."""
     points, use = given.points, given.use
     extra = points.delta**2 / 2 if unscaled else 0.0
     out: list[Finding] = []
-    for values, name in ((points.raw_variance, "variance"), (points.ratio * points.mean - extra, "pair formula")):
-        ok = use & np.isfinite(values) & np.isfinite(given.relative)
+    for values, part, name in (
+        (points.raw_variance, given.relative, "variance"),
+        (points.ratio * points.mean - extra, np.fmax(given.relative, _own_error(points)), "pair formula"),
+    ):
+        ok = use & np.isfinite(values) & np.isfinite(part)
         if not ok.any() or (out and out[0].cause != "Cosmic rays"):
             continue
-        quotient, sigma = values[ok] / points.variance[ok], 1.5 * given.relative[ok]
+        quotient = values[ok] / points.variance[ok]
+        sigma = 1.5 * np.maximum(given.relative[ok], np.abs(quotient) * part[ok] if part is not given.relative else 0)
         center = float(np.median(quotient))
         error = 1.2533 * float(np.median(sigma)) * max(center, 1.0) / math.sqrt(quotient.size)
         alike = float(np.median(np.abs(quotient - center))) < 3 * float(np.median(sigma)) * max(center, 1.0)
-        steady = alike and abs(center - 1) > max(SURE * error, 0.005)
+        named = _named(center, error)
+        steady = alike and abs(center - 1) > max(SURE * error, 0.005) and quotient.size >= FEWEST
+        steady = steady and bool(named or abs(center - 1) > UNNAMED)
         if steady:
-            out.append(_factor(center, error, name))
-        high = (quotient / (center if steady else min(center, 1 + SURE * error)) - 1) / sigma
+            out.append(_factor(center, error, name, named))
+        usual = center if steady else min(center, 1 + SURE * error) if quotient.size >= FEWEST else 1.0
+        high = (quotient / usual - 1) / sigma
         if (high > 5).any() and not any(item.cause == "Cosmic rays" for item in out):
             out.append(_rays(high, quotient, points.mean[ok], points.rejected[ok], name))
-    return out
+    dark = None if any(item.cause == "Factor" for item in out) else _dark(given)
+    return [*out, dark] if dark else out
 
 
-def _factor(center: float, error: float, name: str) -> Finding:
-    named = next((text for value, wide, text in NAMED if abs(center / value - 1) < wide + 3 * error), "")
+def _own_error(points: Points) -> F8:
+    """(n,) error of the ratio as part of it."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.abs(points.ratio_error / points.ratio)
+
+
+def _dark(given: Given) -> Finding | None:
+    """Pairs whose ratio image scatters far more than a chi-square, though nothing hit the difference of the flats."""
+    points, part = given.points, _own_error(given.points)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        clean = points.raw_variance / points.variance - 1 < 5 * 1.5 * given.relative
+        ok = given.use & clean & np.isfinite(part) & np.isfinite(given.relative)
+        heavy = ok & (part > 2 * given.relative) & (part > 0.005)
+    if not heavy.any():
+        return None
+    worst = int(np.argmax(np.where(heavy, part, 0)))
+    return Finding(
+        "Dark pixels",
+        f"in {int(heavy.sum())} of {int(ok.sum())} pairs a few pixels carry the mean of the ratio image: its error is "
+        f"{percent(float(part[worst]))} at {points.mean[worst]:.5g} adu, that of the variance "
+        f"{percent(float(given.relative[worst]))}. The difference of the flats has no hits, so that the sum by which "
+        "it is divided is near zero there: dark defects, or light as faint as the noise. The pair formula is no better "
+        "than that. Mask them, or divide the mean of the squares by the mean of the sums.",
+        float(np.median(part[heavy])),
+        float(part[worst] / given.relative[worst]),
+    )
+
+
+def _named(center: float, error: float) -> str:
+    """What makes such a factor, "" where nothing known does."""
+    return next((text for value, wide, text in NAMED if abs(center / value - 1) < wide + min(3 * error, wide)), "")
+
+
+def _factor(center: float, error: float, name: str, named: str) -> Finding:
     if not named and center < 1:
         named = "a clip of the ratio image, which is a chi-square and must not be clipped, or a wrong factor"
     cause = "Factor" if center > 1.5 or 0.48 < center < 0.52 else "Clipping"
@@ -169,8 +215,8 @@ def _rays(high: F8, quotient: F8, mean: F8, rejected: F8, name: str) -> Finding:
         "Cosmic rays",
         f"in {int(hit.sum())} of {hit.size} pairs the {name} without clip is larger than the clipped variance by more "
         f"than chance, by {percent(float(quotient[worst]) - 1)} at {mean[worst]:.5g} adu ({high[worst]:.0f} sigma)"
-        f"{seen}: a few pixels hit by cosmic rays (or defects) carry it. Clip the difference of the flats, never the "
-        "ratio image.",
+        f"{seen}: a few pixels carry it, hit by cosmic rays (or defects, or lit far more than the rest). Clip the "
+        "difference of the flats, never the ratio image.",
         -float(np.mean(np.maximum(quotient - 1, 0))),
         float(high[worst]),
     )
