@@ -26,6 +26,9 @@ THRESHOLD = 0.5
 _MINIMUM = 200
 """Sky pixels that a window must have to count."""
 
+_ENOUGH = 2_000_000
+"""Pixels that the correlation is taken of."""
+
 F8 = NDArray[np.float64]
 
 
@@ -97,24 +100,25 @@ def convention_of(planes: Planes) -> tuple[Convention, float]:
 
 
 def neighbours(planes: Planes) -> tuple[float, float]:
-    """(correlation of the noise of adjacent sky pixels, its standard error), the larger of rows and columns.
+    """(correlation of the noise of adjacent pixels, its standard error), the larger of rows and columns.
 
-    Differences of second order, -1 2 -1 against the same shifted by one, would be -2/3 for independent pixels; here the
-    simple product of what remains of a window after its median is taken, so that structure counts as correlation too:
-    windows are 16 pixels for that.
+    1 - var(x[i + 1] - x[i]) / var(x[i + 2] - x[i]), which is 0 for independent pixels and near their correlation where
+    noise was moved to neighbours; smooth light counts little, differences over five sigma not at all.
     """
-    sums = np.zeros((2, 3))
-    for part in sky_windows(planes.image, planes.good, 16 if min(planes.image.shape) >= 64 else WINDOW):
-        keep = sky_of(planes.image[part], planes.good[part])
-        if np.count_nonzero(keep) < _MINIMUM:
-            continue
-        rest = np.where(keep, planes.image[part] - planes.image[part][keep].mean(), 0.0)
-        for axis, (a, b) in enumerate(((np.s_[:, 1:], np.s_[:, :-1]), (np.s_[1:], np.s_[:-1]))):
-            both = keep[a] & keep[b]
-            scale = float(np.mean(rest[keep] ** 2))
-            sums[axis] += (float((rest[a] * rest[b])[both].sum()) / scale, both.sum(), 1)
-    pairs = sums[:, 1]
-    if not pairs.all():
+    found = [_moved(planes.image), _moved(planes.image.T)]
+    return max(found, key=lambda one: one[0] if np.isfinite(one[0]) else -np.inf)
+
+
+def _moved(image: F8) -> tuple[float, float]:
+    rows = image[:: max(1, image.size // _ENOUGH)]
+    steps = [rows[:, 1:-1] - rows[:, :-2], rows[:, 2:] - rows[:, :-2]]
+    known = np.isfinite(steps[0]) & np.isfinite(steps[1])
+    if np.count_nonzero(known) < _MINIMUM:
         return 0.0, float("inf")
-    lag = sums[:, 0] / pairs
-    return float(lag.max()), float(1 / np.sqrt(pairs.min()))
+    near, far = (step[known] for step in steps)
+    limit = 5 * 1.4826 * float(np.median(np.abs(far)))
+    keep = (np.abs(far) <= limit) & (np.abs(near) <= limit)
+    spread = float(np.mean(far[keep] ** 2))
+    if not spread > 0:
+        return 0.0, float("inf")
+    return 1 - float(np.mean(near[keep] ** 2)) / spread, float(2 / np.sqrt(np.count_nonzero(keep)))
