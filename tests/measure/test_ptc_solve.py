@@ -87,6 +87,8 @@ def test_a_detector_of_three_amplifiers():
     assert ptc.a.shape == (3, 9, 9) and ptc.noise_matrix.shape == (3, 9, 9) and np.isfinite(ptc.b).all()
     assert ptc.model.shape == ptc.used.shape == (3, 39) and ptc.used.sum() > 110
     assert ptc.chi2 == pytest.approx(np.ones(3), abs=0.15)
+    assert ptc.covariance_model.shape == (3, 39, 9, 9)
+    np.testing.assert_allclose(ptc.covariance_model[:, :, 0, 0], ptc.model, rtol=1e-6)
     np.testing.assert_allclose(ptc.turnoff, [levels()[-1] / t.gain for t in truth])
     assert ptc.pairs[0] == ("a0", "b0") and ptc.inputs == ("x",) and ptc.history[0].step == "ptc_solve"
     assert ptc.range_high == pytest.approx(ptc.turnoff) and ptc.to_gain().estimator == "fullcov_no_b"

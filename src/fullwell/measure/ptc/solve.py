@@ -199,7 +199,8 @@ def solve(
         fit_type=FIT_TYPES.get(model.model, "EXPAPPROXIMATION") if model else "", estimator=name,
         status=tuple(item.adopted.failure for item in solved), points=tuple(item.points for item in solved),
         estimates=tuple(item.estimates for item in solved), diagnosis=tuple(item.diagnosis for item in solved),
-        pairs=tuple(pairs), model=_curves(solved), used=_used(solved), observation=observation or Observation(),
+        pairs=tuple(pairs), model=_curves(solved), used=_used(solved),
+        covariance_model=_covariance_models(solved), observation=observation or Observation(),
         inputs=tuple(inputs), notes=(*told, *_notes(solved, name)),
         history=(_record(solved, config, name),), metadata={"gain_unadjusted": before.tolist()} if len(flats) else {},
     )  # fmt: skip
@@ -299,6 +300,19 @@ def _curves(solved: Sequence[Solved]) -> F8:
         if item.model and item.model.curve and known.any():
             out[k, known] = item.model.curve(item.points.mean[known])
     return out
+
+
+def _covariance_models(solved: Sequence[Solved]) -> F8:
+    """(n_amp, n, M, M) covariances of the model at each mean [adu2]; empty where no model has any."""
+    models = [item.model for item in solved]
+    side = max((m.a.shape[0] for m in models if m is not None and m.covariances is not None), default=0)
+    out = np.full((len(solved), len(solved[0].points) if side else 0, side, side), np.nan)
+    for k, (item, model) in enumerate(zip(solved, models, strict=True)):
+        known = np.isfinite(item.points.mean)
+        if side and model is not None and model.covariances is not None and known.any():
+            values = model.covariances(item.points.mean[known])
+            out[k, known, : values.shape[1], : values.shape[2]] = values
+    return out if side else np.zeros((0, 0, 0, 0))
 
 
 def _used(solved: Sequence[Solved]) -> NDArray[np.bool_]:
