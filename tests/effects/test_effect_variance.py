@@ -89,7 +89,15 @@ def test_the_parts_add_up_through_bias_dark_variance_and_flat() -> None:
     flat.remove_block(block, flat.FlatRows(2 * one, 1e-4 * one, None), flat.FlatConfig())
     parts = {name: plane[0, 0] for name, plane in block.components.items()}
     # signal 100 - 1 - 10 = 89, all times 4 for a flat of 0.5; flat (2 * 89)**2 * 1e-4.
-    want = {"bias": 8.0, "dark": 44.0, "poisson": 356.0, "read_noise": 100.0, "overscan": 1.0, "flat": 3.1684}
+    want = {
+        "bias": 8.0,
+        "dark": 40.0,
+        "dark_frame": 4.0,
+        "poisson": 356.0,
+        "read_noise": 100.0,
+        "overscan": 1.0,
+        "flat": 3.1684,
+    }
     assert parts == pytest.approx(want)
     np.testing.assert_allclose(sum(block.components.values()), block.variance, rtol=1e-6)
 

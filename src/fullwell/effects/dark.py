@@ -5,6 +5,7 @@ Assumes      linear in t; the temperature of the master is that of the frame.
 Input        adu or electron, the unit of the master times second (another one is refused); assembled coordinates.
 Output       image - t D; variance += t**2 V_D, and += t D in electron, t D / gain in adu with a known gain: the
              shot noise of the dark charge itself, which is no longer in the image when the variance step runs.
+             Kept parts: "dark", the shot noise, and "dark_frame", the error of the master.
 References   reference ISR 4.7 and section 3 ("the shot noise of the dark current is missing").
 """
 
@@ -58,7 +59,7 @@ def remove_block(block: Block, dark: DarkRows, cfg: DarkConfig) -> None:
             _keep(block, "dark", charge, np.float32(1))
     if dark.variance is not None and cfg.propagate_variance:
         arith.add_plane(block.start_variance(), dark.variance[rows], time * time)
-        _keep(block, "dark", dark.variance[rows], time * time)
+        _keep(block, "dark_frame", dark.variance[rows], time * time)
     if dark.mask is not None:
         arith.or_plane(block.start_mask(), dark.mask[rows])
 
