@@ -62,6 +62,7 @@ html_theme_options = {
     "pygments_light_style": "tango",
     "pygments_dark_style": "github-dark",
 }
-FLAT = "index conventions reduce cameras recipes commands variance products simulate ARCHITECTURE CONTRIBUTING CHANGELOG"
-html_sidebars = dict.fromkeys([*FLAT.split(), "performance", "notebooks/*"], [])  # pages without pages below them
+FLAT = "index conventions reduce repository pipeline cameras recipes ptc emva1288 commands variance products simulate"
+MORE = ["ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "performance", "notebooks/*"]
+html_sidebars = dict.fromkeys([*FLAT.split(), *MORE], [])  # pages without pages below them
 html_context = {"default_mode": "auto"}
