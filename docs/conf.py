@@ -64,5 +64,5 @@ html_theme_options = {
 }
 FLAT = "index conventions reduce repository pipeline cameras recipes ptc emva1288 commands variance products simulate"
 MORE = ["ARCHITECTURE", "CONTRIBUTING", "CHANGELOG", "performance", "notebooks/*"]
-html_sidebars = dict.fromkeys([*FLAT.split(), *MORE], [])  # pages without pages below them
+html_sidebars: dict[str, list[str]] = {page: [] for page in [*FLAT.split(), *MORE]}  # pages without pages below them
 html_context = {"default_mode": "auto"}
