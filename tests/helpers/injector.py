@@ -27,7 +27,10 @@ class Field:
     gain: EffectiveGain
     unit_gain: float
     reference: Frame
-    """The same with the second half in front of the telescope, not injected."""
+    """The same with the second half in front of the detector, not injected."""
+    stars: np.ndarray
+    flux: np.ndarray
+    """x, y [pixel] and flux [unit] of the second half."""
 
 
 def sensor(ny: int, nx: int, flat: np.ndarray, seed: int = 3, band: str = "u", columns: int = 4) -> SensorModel:
@@ -93,7 +96,7 @@ def field(
         counts = raw.image.array.astype(np.float32) + more.image.array
         there = _reduced(replace(raw, image=Plane(counts, unit="adu")), products, scale, unit)
     k = EffectiveGain((scale / flat).astype(np.float32), before.box, unit, "flat", rms=0.0)
-    return Field(before, extra * scale, k, scale, there)
+    return Field(before, extra * scale, k, scale, there, stars[half:], flux[half:] * scale)
 
 
 def _reduced(raw: Frame, products: dict, scale: float, unit: str) -> Frame:

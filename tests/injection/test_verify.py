@@ -12,10 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from injector import Field, field, flat_like, inject
+from injector import FWHM, Field, field, flat_like, inject
 
+import fullwell as fw
 from fullwell.base.errors import DataError, GeometryError, UsageError
 from fullwell.injection import EffectiveGain, Report, distinguishability
+from fullwell.injection.verify import mean_flux
 from fullwell.products import Flat
 
 SHAPE = (1024, 1024)
@@ -135,15 +137,43 @@ def test_background_taken_off(u_band: Field) -> None:
     assert report(one, inject(one, one.gain.k), tests=("T2", "T3")).ok
 
 
+def test_only_what_is_listed_is_compared(u_band: Field) -> None:
+    """Positions of native and injected sources choose the footprints; other light is left out."""
+    after, stars = inject(u_band, u_band.gain.k), u_band.stars
+    whole = report(u_band, after, tests=("T3",))
+    part = report(u_band, after, truth={"x": stars[:300, 0], "y": stars[:300, 1]}, tests=("T3",))
+    assert part.ok and 200 < part.stars[1] <= 300 < whole.stars[1]
+    with pytest.raises(DataError, match="0 native"):
+        report(u_band, after, native=stars)
+
+
 def test_gain_of_the_flat_and_what_inject_returns(u_band: Field) -> None:
-    """Without `gain` it is made of the flat; frame, truth and gain are taken off one object."""
+    """Without `gain` it is made of the flat; of what `inject` returned, frame and gain are taken."""
     after = inject(u_band, u_band.gain.k)
-    made = SimpleNamespace(frame=after, truth=SimpleNamespace(expected=u_band.expected), gain=u_band.gain)
-    assert distinguishability(u_band.before, made, tests=("T1", "T3")).ok
+    made = SimpleNamespace(frame=after, gain=u_band.gain)
+    assert distinguishability(u_band.before, made, tests=("T2", "T3")).ok
     flat = Flat(image=(1 / u_band.gain.k).astype(np.float32), observation=u_band.before.observation)
     before = replace(u_band.before, gain_map=replace(u_band.before.gain_map, flat_id=flat.id))
     found = distinguishability(before, after, flat=flat, expected=u_band.expected, tests=("T1", "T3"))
     assert found.ok and found.method == "flat"
+
+
+def test_the_package_s_own_injection(u_band: Field) -> None:
+    """`inject` stars of the same law: nothing finds them; the mean flux is drawn again, to 1e-4 of the independent one.
+
+    With noise of the wrong K the same object is found."""
+    stars, flux = u_band.stars, u_band.flux
+    catalog = {"x": stars[:, 0], "y": stars[:, 1], "flux": flux}
+    done = fw.injection.inject(u_band.before, catalog, gain=u_band.gain, psf=f"gaussian:{FWHM}", seed=2)
+    mean = mean_flux(done)
+    bright = u_band.expected > 1000
+    assert mean[bright].sum() == pytest.approx(u_band.expected[bright].sum(), rel=1e-3)
+    found = distinguishability(u_band.before, done)
+    assert found.ok, str(found)
+    assert found["T1"].found is False and found.naive["T1"].found
+    wrong = replace(u_band.gain, k=np.full(SHAPE, 4 / 3, np.float32))
+    blurred = fw.injection.inject(u_band.before, catalog, gain=wrong, psf=f"gaussian:{FWHM}", seed=2)
+    assert distinguishability(u_band.before, blurred, gain=u_band.gain, tests=("T3",))["T3"].found
 
 
 def test_without_the_mean_flux_the_planes_are_still_compared(u_band: Field) -> None:
@@ -176,6 +206,8 @@ def test_what_cannot_be_tested_is_said(u_band: Field) -> None:
     after = inject(u_band, u_band.gain.k)
     with pytest.raises(UsageError, match="no test 'T9'"):
         report(u_band, after, tests=("T9",))
+    with pytest.raises(UsageError, match="columns x and y"):
+        report(u_band, after, truth={"x": [1.0]})
     with pytest.raises(DataError, match="without a variance"):
         report(u_band, replace(after, variance=None))
     with pytest.raises(DataError, match="0 injected"):

@@ -163,13 +163,13 @@ class Pixels:
         return int((~self.injected).sum()), int(self.injected.sum())
 
 
-def star_pixels(scene: Scene, image: F8, variance: F8, native: F8 | None = None) -> Pixels:
+def star_pixels(scene: Scene, image: F8, variance: F8, native: F8 | None = None, put: F8 | None = None) -> Pixels:
     """Pixels of the native and injected stars of the frame (`image`, `variance`), injected into the one of `scene`.
 
     Parameters
     ----------
     native : (n, 2) x, y [pixel of the array] of stars known in the frame before: other native light (cosmic rays,
-        galaxies) is left out. None takes all.
+        galaxies) is left out. put : the same for injected sources. None takes all.
     """
     from scipy import ndimage
 
@@ -178,17 +178,18 @@ def star_pixels(scene: Scene, image: F8, variance: F8, native: F8 | None = None)
     with np.errstate(invalid="ignore"):
         above = scene.good & (image - level > height)
         was = scene.good & (scene.image - level > height)
-        put = scene.good & (image - scene.image > height)
+        new = scene.good & (image - scene.image > height)
     labels, n = ndimage.label(above, structure=np.ones((3, 3)))
     size = np.bincount(labels.ravel(), minlength=n + 1)
     has_native = np.bincount(labels[was], minlength=n + 1) > 0
     has_injected = ~has_native
-    overlap = has_native & (np.bincount(labels[put], minlength=n + 1) > 0)
+    overlap = has_native & (np.bincount(labels[new], minlength=n + 1) > 0)
     use = (size >= SMALLEST) & ~overlap
-    if native is not None:
-        known = np.zeros(n + 1, bool)
-        known[_labels_at(labels, native)] = True
-        use &= known | has_injected
+    for places, others in ((native, has_injected), (put, has_native)):
+        if places is not None:
+            known = np.zeros(n + 1, bool)
+            known[_labels_at(labels, places)] = True
+            use &= known | others
     use[0] = False
     number = np.cumsum(use) - 1
     y, x = np.nonzero(use[labels])

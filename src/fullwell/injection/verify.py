@@ -18,18 +18,19 @@ References   injection note A.5.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import DataError, GeometryError, UsageError
-from fullwell.frames import Frame
+from fullwell.frames import Frame, Plane
 from fullwell.injection import classifier
 from fullwell.injection.effective_gain import EffectiveGain
 from fullwell.injection.estimate import effective_gain
 from fullwell.injection.footprints import HEIGHT, Pixels, Scene, star_pixels
+from fullwell.injection.inject import Injected, inject
 from fullwell.injection.report import MEANING, AmplifierSlopes, Report, Sample, Verdict
 from fullwell.injection.statistics import (
     DRAWS,
@@ -42,7 +43,7 @@ from fullwell.injection.statistics import (
     slope,
 )
 
-__all__ = ["distinguishability"]
+__all__ = ["distinguishability", "mean_flux"]
 
 F8 = NDArray[np.float64]
 
@@ -89,10 +90,12 @@ def distinguishability(
     Parameters
     ----------
     before, after : the frame and the frame with sources, image and variance; `after` may be what `inject` returned.
-    truth : what was injected, by default that of `after`. gain : K that the adversary takes for true; by default
-        the one of `after`, or made of `flat` and `repo` as `effective_gain` does. A K made from the variance of the
-        frame itself shares its errors with the injection; give the flat for a test that stands on its own.
-    expected : (ny, nx) mean flux dI that was meant [unit]; by default that of `truth`. T1, T4 and the control need it.
+    truth : table of what was injected, x and y [pixel]; by default that of `after`. Without one, all that is not in
+        the frame before is taken for injected.
+    gain : K that the adversary takes for true; by default the one of `after`, or made of `flat` and `repo` as
+        `effective_gain` does. A K made from the variance of the frame itself shares its errors with the injection: give
+        the flat for a test that stands on its own.
+    expected : (ny, nx) mean flux dI that was meant [unit]; by default that of `after`. T1, T4 and the control need it.
     native : (n, 2) x, y [pixel] of stars of the frame, where cosmic rays and galaxies are to be left out.
     naive_gain : [unit/electron] of the control; by default what an electron is worth where the flat is 1, or the
         median of K where that is not known.
@@ -113,15 +116,16 @@ def distinguishability(
     """
     tests = _known(tests)
     frame = getattr(after, "frame", after)
-    truth = truth if truth is not None else getattr(after, "truth", None)
     gain = gain if gain is not None else getattr(after, "gain", None)
     _check(before, frame, expected)
     if gain is None:
         gain = effective_gain(before, flat=flat, repo=repo)
-    expected = expected if expected is not None else getattr(truth, "expected", None)
+    if expected is None and isinstance(after, Injected):
+        expected = mean_flux(after)
     scene = Scene.of(before, frame, gain)
     meant = None if expected is None else np.asarray(expected, np.float64)
-    places = _places(native, before)
+    truth = truth if truth is not None else getattr(after, "truth", None)
+    places = _places(native, before), _centres(truth, before)
     rng = np.random.default_rng([seed, 1])
     naive_gain = _naive_gain(before, scene) if naive_gain is None else naive_gain
     planes = {"injected": (np.asarray(frame.image.array, np.float64), np.asarray(frame.variance.array, np.float64))}
@@ -129,7 +133,7 @@ def distinguishability(
         planes["naive"] = _naive(scene, meant, naive_gain, rng)
     trials = {}
     for name, (image, variance) in planes.items():
-        found = star_pixels(scene, image, variance, places)
+        found = star_pixels(scene, image, variance, *places)
         found = found.paired(matched(found.flux, found.injected, np.random.default_rng([seed, 2])))
         if min(found.counts) < FEWEST and name == "injected":
             raise DataError(
@@ -139,6 +143,19 @@ def distinguishability(
             )
         trials[name] = Trial(scene, image, variance, meant, found, n_draws, seed)
     return _report(trials, tests, gain, naive_gain, before.unit)
+
+
+def mean_flux(done: Injected) -> NDArray[np.float32]:
+    """(ny, nx) mean flux dI [unit] of the sources of `done`: drawn without noise on a frame without light."""
+    before = done.before
+    dark = Plane(np.zeros(before.shape, np.float32), before.box, before.unit)
+    record = done.frame.last("inject")
+    aperture = record.config.get("aperture") if record is not None else None
+    drawn = inject(
+        replace(done, before=replace(before, image=dark, mask=None)), {"x": [], "y": [], "flux": []}, gain=done.gain,
+        noise="none", variance="none", saturation="none", aperture=aperture,
+    )  # fmt: skip
+    return np.asarray(drawn.frame.image.array)
 
 
 def _report(trials: dict[str, Trial], tests: Iterable[str], gain: EffectiveGain, naive: float, unit: str) -> Report:
@@ -264,7 +281,10 @@ def _read_variance(trial: Trial) -> F8:
 
 
 def _pulls(trial: Trial) -> Verdict:
-    """T4: amplitude of the true profile and a constant in a box about each injected peak."""
+    """T4: amplitude of the true profile and a constant in a box about each injected peak.
+
+    The error of the flat is not counted: injected light has met no flat.
+    """
     from scipy.ndimage import maximum_filter
 
     if trial.expected is None:
@@ -282,12 +302,14 @@ def _pulls(trial: Trial) -> Verdict:
         return Verdict("T4", note="fewer than 20 injected stars stand alone")
     grid = np.arange(-half, half + 1)
     at = (y[:, None, None] + grid[:, None], x[:, None, None] + grid)
-    profile, image, variance = mean[at], trial.image[at], trial.variance[at]
+    profile, image = mean[at], trial.image[at]
+    own = trial.variance - scene.relative * scene.light(trial.image) ** 2
+    variance = np.maximum(own, 0)[at]
     shape = profile - profile.mean(axis=(1, 2), keepdims=True)
     power = np.sum(shape**2, axis=(1, 2))
     amplitude = np.sum(shape * image, axis=(1, 2)) / power
     error = np.sqrt(np.sum(shape**2 * variance, axis=(1, 2))) / power
-    pull = (amplitude - 1) / error
+    pull = (amplitude - 1)[error > 0] / error[error > 0]
     value, scatter = robust_width(pull)
     return Verdict.judged("T4", value, scatter, 1.0, mean=float(pull.mean()), stars=float(y.size))
 
@@ -339,6 +361,19 @@ def _places(native: Any, frame: Frame) -> F8 | None:
     if places.ndim != 2 or places.shape[1] != 2:
         raise GeometryError(f"native stars are (n, 2) x, y, this array has shape {places.shape}")
     return places - (frame.box.x0, frame.box.y0)
+
+
+def _centres(truth: Any, frame: Frame) -> F8 | None:
+    """(n, 2) pixels of the array where `truth` has its sources; None where it is not given."""
+    if truth is None:
+        return None
+    try:
+        places = np.stack([np.asarray(truth[name], np.float64) for name in ("x", "y")], axis=1)
+    except (KeyError, TypeError, ValueError):
+        raise UsageError(
+            "the truth has no columns x and y", remedy="give the table that `inject` returned, or leave it out"
+        ) from None
+    return _places(places[np.isfinite(places).all(axis=1)], frame)
 
 
 def _known(tests: Collection[str]) -> tuple[str, ...]:
