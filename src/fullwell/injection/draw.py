@@ -23,7 +23,7 @@ from fullwell.kernels import stamps
 
 __all__ = ["BAND", "CONVENTIONS", "NOISES", "Painter", "Stamp", "draw"]
 
-BAND = 128
+BAND = 256
 """Rows of a band."""
 CHUNK = 512
 """Point sources of one call where each has a PSF of its own."""

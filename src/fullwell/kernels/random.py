@@ -25,6 +25,7 @@ _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
 _MUL0, _MUL1 = np.uint64(0xD2511F53), np.uint64(0xCD9E8D57)
 _ADD0, _ADD1 = np.uint64(0x9E3779B9), np.uint64(0xBB67AE85)
+_STEP = 1.0 / 9007199254740992.0
 _S5, _S6, _S16 = np.uint64(5), np.uint64(6), np.uint64(16)
 _INVERSE = np.zeros(256)
 _INVERSE[1:] = 1 / np.arange(1, 256)
@@ -51,19 +52,25 @@ def philox_words(counter: Any, key: Any, out: Any) -> None:
 @kernel
 def _unit(high: Any, low: Any) -> float:
     """A number inside (0, 1) of 53 bits, of two words of 32."""
-    return (np.float64((high >> _S5) << np.uint64(26) | (low >> _S6)) + 0.5) * (1.0 / 9007199254740992.0)
+    whole = np.int64(((high >> _S5) << np.uint64(26)) | (low >> _S6))
+    return (np.float64(whole) + 0.5) * _STEP
 
 
 @kernel
 def uniforms(y: int, x0: int, attempt: int, source: Any, key: Any, u: F8, v: F8) -> None:
     """u, v (n,) = two numbers inside (0, 1) for each of the pixels (x0 … x0 + n - 1, y) and a source (uint64)."""
     word = np.uint64(0xFFFF)
-    row = (np.uint64(y) & word) << _S16
+    row, first = (np.uint64(y) & word) << _S16, np.uint64(x0)
     low, high, trial = source & _LOW, source >> _HALF, np.uint64(attempt)
+    low_key, high_key = key & _LOW, key >> _HALF
     for i in range(u.size):
-        a, b, c, d = philox(row | (np.uint64(x0 + i) & word), trial, low, high, key)
-        u[i] = _unit(a, b)
-        v[i] = _unit(c, d)
+        c0, c1, c2, c3, k0, k1 = row | ((first + np.uint64(i)) & word), trial, low, high, low_key, high_key
+        for _ in range(10):
+            p0, p1 = _MUL0 * c0, _MUL1 * c2
+            c0, c1, c2, c3 = (p1 >> _HALF) ^ c1 ^ k0, p1 & _LOW, (p0 >> _HALF) ^ c3 ^ k1, p0 & _LOW
+            k0, k1 = (k0 + _ADD0) & _LOW, (k1 + _ADD1) & _LOW
+        u[i] = (np.float64(np.int64(((c0 >> _S5) << np.uint64(26)) | (c1 >> _S6))) + 0.5) * _STEP
+        v[i] = (np.float64(np.int64(((c2 >> _S5) << np.uint64(26)) | (c3 >> _S6))) + 0.5) * _STEP
 
 
 @kernel
@@ -83,6 +90,8 @@ def poisson(mean: float, u: float, v: float, y: int, x: int, source: Any, key: A
     Inversion below `FEW`; above it Hörmann's transformed rejection with squeeze (PTRS, 1993), as NumPy has it.
     """
     if mean <= 0.0:
+        return 0.0
+    if u <= 1.0 - mean:
         return 0.0
     if mean < FEW:
         n, p, left = 0, math.exp(-mean), u

@@ -71,11 +71,13 @@ def shifted(table: F8, sampling: int, fx: float, fy: float, work: F8, out: F8) -
         for j in range(2 * TAPS):
             w, at = weights[j], first + j
             if sampling == 1:
+                near = row[at : at + n]
                 for x in range(n):
-                    line[x] += w * row[at + x]
+                    line[x] += w * near[x]
             else:
+                far = row[at : at + sampling * n]
                 for x in range(n):
-                    line[x] += w * row[at + sampling * x]
+                    line[x] += w * far[sampling * x]
         for x in range(n):
             total += line[x]
     for i in range(n):
