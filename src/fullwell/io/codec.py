@@ -16,11 +16,12 @@ from fullwell.base.errors import FileError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Amplifier, Box, Detector, Orientation
 from fullwell.frames import GainMap, Observation
+from fullwell.frames.psf import GaussianPsf, GridPsf, ImagePsf, MoffatPsf
 
 __all__ = ["from_json", "to_json"]
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (Amplifier, Box, Detector, GainMap, Observation, Orientation, Record)
+    kind.__name__: kind for kind in (Amplifier, Box, Detector, GainMap, GaussianPsf, GridPsf, ImagePsf, MoffatPsf, Observation, Orientation, Record)
 }
 
 

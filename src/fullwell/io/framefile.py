@@ -273,6 +273,9 @@ class StoredLayout(Stored):
             components=dict(self.component(role) for role in self.others if role.startswith("VAR_")),
             raw=bool(keys.get("raw", False)),
             gain_map=keys.get("gain_map"),
+            psf=keys.get("psf"),
+            photo_calib=keys.get("photo_calib"),
+            background=keys.get("background"),
             source=self.file.path,
         )
 

@@ -9,7 +9,7 @@ MASK      int32; ``MP_<NAME>`` is the bit number of each plane
 VARIANCE  float32, unit of the image squared
 VAR_…     components of the variance, where they were kept
 HISTORY   table: one row per step, with the whole record as JSON
-FULLWELL  table: key and JSON value (observation, detector, gain map)
+FULLWELL  table: key and JSON value (observation, detector, gain map, PSF, photometric scale, background)
 ========  =====================================================================================
 """
 
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -25,10 +26,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fullwell.base.errors import HeaderError
+from fullwell.base.errors import FullwellWarning, HeaderError
 from fullwell.base.provenance import Record
 from fullwell.cameras import Detector
 from fullwell.frames import Frame, Mask
+from fullwell.frames.psf import GaussianPsf, GridPsf, ImagePsf, MoffatPsf
 from fullwell.io.codec import to_json
 from fullwell.io.headertext import PlainHdu, ascii_text, cards_of, text_cards
 from fullwell.io.keywords import output_header, stale
@@ -222,9 +224,30 @@ def _tables(frame: Frame) -> Iterator[tuple[str, dict[str, list[str]]]]:
     values: dict[str, Any] = {"format": 1, "observation": frame.observation, "raw": frame.raw}
     if frame.gain_map is not None:
         values["gain_map"] = replace(frame.gain_map, gain=dict(frame.gain_map.gain))
+    values.update(_companions(frame))
     if frame.detector is not None:
         values["detector"] = frame.detector
     yield "FULLWELL", _key_columns(values)
+
+
+def _companions(frame: Frame) -> dict[str, Any]:
+    """PSF, photometric calibration and background that a file can carry: a PSF of `frames.psf`, numbers; others are told."""
+    out: dict[str, Any] = {}
+    for name, kinds in (
+        ("psf", (GaussianPsf, GridPsf, ImagePsf, MoffatPsf)),
+        ("photo_calib", (int, float)),
+        ("background", (int, float)),
+    ):
+        value = getattr(frame, name)
+        if isinstance(value, kinds):
+            out[name] = value
+        elif value is not None:
+            warnings.warn(
+                f"the {name} of this frame, {type(value).__name__}, is not written with it: keep it beside the file",
+                FullwellWarning,
+                stacklevel=4,
+            )
+    return out
 
 
 def frame_hdus(frame: Frame, compress: bool | str = False) -> HDUList:
