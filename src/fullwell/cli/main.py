@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Frames"),
     "isr": ("isr", "Frames"),
     "combine": ("combine", "Frames"),
+    "noise": ("noise", "Frames"),
     "simulate": ("simulate", "Frames"),
     "build": ("build", "Calibrations and cameras"),
     "repo": ("repo", "Calibrations and cameras"),
