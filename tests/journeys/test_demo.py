@@ -30,6 +30,7 @@ def test_a_small_night_from_end_to_end(small: demo.DemoResult) -> None:
         *(f"{what} {amp}" for what in ("gain", "read noise", "dark rate") for amp in "ABCD"),
         "flat structure g",
         "star flux g",
+        "injection AUC",
         *(f"PTC gain {amp}" for amp in "ABCD"),
     ]
     assert small.ptc is not None and (small.out / "ptc" / "ptc.fits").exists()
@@ -82,7 +83,7 @@ def test_json_and_the_time_of_the_whole(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["demo", "-o", str(tmp_path / "out"), "--json"]) == 0
     assert time.process_time() - begin < 60
     data = json.loads(capsys.readouterr().out)
-    assert len(data["checks"]) == 20 and all(math.isfinite(c["pull"]) for c in data["checks"])
+    assert len(data["checks"]) == 21 and all(math.isfinite(c["pull"]) for c in data["checks"])
     assert Path(data["report"]).exists() and data["ok"]
 
 

@@ -19,6 +19,7 @@ from fullwell.journeys.checks import (
     star_check,
     transfer_checks,
 )
+from fullwell.journeys.injecting import injection_check
 from fullwell.journeys.night import ReduceOptions
 from fullwell.journeys.reduce import ReduceResult
 from fullwell.journeys.reduce import run as reduce_folder
@@ -118,7 +119,7 @@ def _transfer(out: Path, jobs: int) -> Ptc:
 
 
 def compare(sensor: SensorModel, plan: NightPlan, reduction: ReduceResult, truths: dict[str, Truth]) -> list[Check]:
-    """Gain, read noise, dark rate, flat and star fluxes against the truth."""
+    """Gain, read noise, dark rate, flat and star fluxes against the truth; injected stars against native ones."""
     made = reduction.calibrations[0]
     gain = made.gain
     checks: list[Check] = []
@@ -133,7 +134,17 @@ def compare(sensor: SensorModel, plan: NightPlan, reduction: ReduceResult, truth
         frames = _science(reduction, truths, band)
         if frames:
             checks.append(star_check(frames, gain, band))
-    return checks
+    return checks + _injected(plan, reduction, truths)
+
+
+def _injected(plan: NightPlan, reduction: ReduceResult, truths: dict[str, Truth]) -> list[Check]:
+    """Stars injected into the first frame of the first band that has a flat."""
+    for flat in reduction.calibrations[0].flat:
+        band = flat.observation.filter
+        frames = _science(reduction, truths, band) if band in plan.bands else ()
+        if frames and frames[0][1].light.catalogue:
+            return [injection_check(*frames[0], flat)]
+    return []
 
 
 def _science(reduction: ReduceResult, truths: dict[str, Truth], band: str) -> Sequence[tuple[Frame, Truth]]:
