@@ -31,7 +31,7 @@ __all__ = ["LIMITS", "from_planes", "planes_of"]
 F8 = NDArray[np.float64]
 LIMITS = {"realised": 0.005, "expected": 0.02, "bright": 0.02}
 """Largest relative error of K that is taken."""
-MOVED = 0.05
+MOVED = 0.08
 """Correlation of adjacent pixels above which an image was resampled."""
 GUESS = 5.0
 """Read noise [electron] where none is known."""
@@ -244,7 +244,7 @@ def _calibrated(case: _Case, method: str, limit: float | None) -> EffectiveGain:
 def _expected(case: _Case, limit: float | None) -> EffectiveGain:
     """A variance made of a model: sources and blocks."""
     planes = replace(case.planes, image=case.planes.image + case.base)
-    k, b, rms = expected_gain(planes, case.parts, case.noise, limit or LIMITS["expected"])
+    k, b, rms = expected_gain(planes, case.parts, case.noise, case.noise_error, limit or LIMITS["expected"])
     return case.gain(
         k,
         "self-calibrated",

@@ -32,6 +32,7 @@ RISE = 0.33
 """Part of the variance of the sky that the sources of a block must add."""
 GROUPS = 8
 """Independent groups of sources that an error is taken from."""
+_CROWDED = 60
 _ORDERS = ((40, 2), (12, 1), (0, 0))
 """Number of groups of sources from which on K is a polynomial of that order in position."""
 
@@ -64,7 +65,14 @@ class BlockMeans:
         )
 
     def groups(self, side: int = 3) -> NDArray[np.int64]:
-        """A number for each block, the same within squares of `side` blocks."""
+        """A number for each block: that of the blocks with sources that touch, or, where sources are so crowded that
+        many do, of squares of `side` blocks.
+        """
+        from scipy.ndimage import label
+
+        touching, n = label(self.source, structure=np.ones((3, 3), bool))
+        if n and np.bincount(touching.ravel())[1:].max() <= _CROWDED:
+            return np.asarray(touching, np.int64)
         rows, columns = self.image.shape
         y, x = np.mgrid[:rows, :columns]
         return np.asarray(y // side * (columns // side + 1) + x // side)
@@ -144,13 +152,18 @@ def bright_slope(planes: Planes, parts: Sequence[Sequence[Tile]], limit: float) 
         box = _hull(tiles)
         means = block_means(planes.image[box], planes.variance[box])
         light, noise, x, y = _grouped(means)
-        mean, error = jackknife(light, noise)
-        _check(planes, light.size, error / mean if mean > 0 else math.inf, limit, tiles[0].name)
+        mean = float(noise.sum()) / float(light.sum()) if light.sum() > 0 else math.nan
+        if not mean > 0:
+            _check(planes, 0, math.inf, limit, tiles[0].name)
         order = next(o for n, o in _ORDERS if light.size >= n)
         shape = (box[0].stop - box[0].start, box[1].stop - box[1].start)
         surface = _surface(light, noise, x, y, order, (means.image.shape[0], means.image.shape[1]))
-        out[box] = spread_out(np.clip(surface, 0.5 * mean, 2 * mean), BLOCK, shape)
-        worst = max(worst, error / mean * math.sqrt(len(_terms(x, y, order))))
+        surface = np.clip(surface, 0.5 * mean, 2 * mean)
+        lines, columns = (np.clip(np.rint(p).astype(int), 0, n - 1) for p, n in zip((y, x), surface.shape, strict=True))
+        error = jackknife(surface[lines, columns] * light, noise)[1] * math.sqrt(len(_terms(x, y, order)))
+        _check(planes, light.size, error, limit, tiles[0].name)
+        out[box] = spread_out(surface, BLOCK, shape)
+        worst = max(worst, error)
     return out, worst
 
 
@@ -171,13 +184,17 @@ def _surface(light: F8, noise: F8, x: F8, y: F8, order: int, shape: tuple[int, i
 
 
 def expected_gain(
-    planes: Planes, parts: Sequence[Sequence[Tile]], read_noise: F8 | float, limit: float
+    planes: Planes, parts: Sequence[Sequence[Tile]], read_noise: F8 | float, noise_error: float, limit: float
 ) -> tuple[F8, F8, float]:
     """K and b of a frame whose variance was made of a model, and the relative error of K.
 
+    An amplifier whose own sources give its b to half the limit has one of its own, which then holds the error of its
+    read noise; the others of a part share one.
+
     Parameters
     ----------
-    parts : tiles that share one b; read_noise : [electron] number or (ny, nx); limit : largest error that is accepted.
+    parts : tiles that may share one b; read_noise : [electron] number or (ny, nx), and its relative error.
+    limit : largest relative error of K that is accepted.
 
     Raises
     ------
@@ -186,19 +203,27 @@ def expected_gain(
     """
     noise = np.broadcast_to(np.asarray(read_noise, float), planes.image.shape)
     out, level = (np.full(planes.image.shape, np.nan) for _ in range(2))
-    worst = 0.0
+    squares = []
     for tiles in parts:
-        r = float(np.sqrt(np.mean([np.nanmean(noise[t.part] ** 2) for t in tiles])))
-        found = {t: block_means(planes.image[t.part], planes.variance[t.part]) for t in _whole(tiles)}
-        b, error, n = _background(list(found.values()), r)
-        _check(planes, n, error, limit, tiles[0].name if len({t.name for t in tiles}) == 1 else "")
-        for tile, means in found.items():
-            shape = planes.image[tile.part].shape
-            own = float(np.sqrt(np.nanmean(noise[tile.part] ** 2)))
-            k = _around(closed_form(means.sky[0], means.sky[1], own, b), means.source, reach=2)
-            out[tile.part], level[tile.part] = spread_out(nearest(k), BLOCK, shape), b
-        worst = max(worst, error)
-    return out, level, worst
+        whole = _whole(tiles)
+        found = [block_means(planes.image[t.part], planes.variance[t.part]) for t in whole]
+        own = [float(np.sqrt(np.nanmean(noise[t.part] ** 2))) for t in whole]
+        common = float(np.sqrt(np.mean(np.square(own))))
+        shared = _background(found, common)
+        for tile, means, r in zip(whole, found, own, strict=True):
+            alone = _background([means], r)
+            mine = alone[2] >= GROUPS and alone[1] <= limit / 2
+            b, error, n = alone if mine else shared
+            _check(planes, n, error, limit, tile.name if len(whole) == 1 else "")
+            k = _around(closed_form(means.sky[0], means.sky[1], r, b), means.source, reach=2)
+            width = 2 * float(np.nanmedian(k)) * r**2
+            share = width / (float(np.nanmedian(means.sky[0])) + b + width)
+            off = 0.0 if mine else noise_error * share * abs(1 - common**2 / r**2 if r > 0 else 0.0)
+            squares.append(error**2 + off**2)
+            out[tile.part], level[tile.part] = spread_out(nearest(k), BLOCK, planes.image[tile.part].shape), b
+    rms = math.sqrt(float(np.mean(squares)))
+    _check(planes, GROUPS, rms, limit, "")
+    return out, level, rms
 
 
 def _background(every: Sequence[BlockMeans], r: float) -> tuple[float, float, int]:
@@ -216,7 +241,7 @@ def _background(every: Sequence[BlockMeans], r: float) -> tuple[float, float, in
     rise, level = np.concatenate(noise), np.concatenate(sky, axis=1)
     number = np.concatenate([m.groups()[m.rise[0] != 0] + (i << 32) for i, m in enumerate(every)])
     _, number = np.unique(number, return_inverse=True)
-    ratio, error = jackknife(np.bincount(number, total), np.bincount(number, rise))
+    ratio = float(rise.sum()) / float(total.sum())
 
     def excess(b: float) -> float:
         k = closed_form(level[0], level[1], r, b)
@@ -235,7 +260,9 @@ def _background(every: Sequence[BlockMeans], r: float) -> tuple[float, float, in
         value = excess(b)
         if abs(value) < 1e-6:
             break
-    return b, error / ratio if ratio > 0 else math.inf, int(number.max()) + 1
+    explained = np.nan_to_num(closed_form(level[0], level[1], r, b)) * total
+    _, error = jackknife(np.bincount(number, explained), np.bincount(number, rise))
+    return b, error, int(number.max()) + 1
 
 
 def _whole(tiles: Sequence[Tile]) -> list[Tile]:
