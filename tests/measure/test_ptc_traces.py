@@ -56,3 +56,21 @@ def test_a_few_pairs_do_not_show_what_is_the_same_at_all_levels():
         points = draw(BRIGHT[:count], truth=STRAIGHT)
         raised = replace(points, raw_variance=points.raw_variance / 0.97334)
         assert ("Clipping" in causes(raised)) == (count > 3)
+
+
+def test_points_that_lie_on_no_curve_are_not_brighter_fatter():
+    points = draw(np.array([2000.0, 9000.0, 30_000.0]), truth=STRAIGHT)
+    spoiled = replace(points, variance=points.variance * (0.02, 0.05, 1.0), reasons=("",) * 3)
+    assert "No curve" in causes(spoiled) and "Brighter-fatter" not in causes(spoiled)
+
+
+def test_times_of_exposure_do_not_tell_a_response_from_a_lamp():
+    said = {key: solve_amplifier(points, QUICK).diagnosis for key, points in bent().items()}
+    assert "a photodiode can" in " ".join(said["time"])
+    assert "a photodiode can" not in " ".join(said["charge"]) and "Non-linearity" in " ".join(said["charge"])
+
+
+def bent() -> dict:
+    points = draw(BRIGHT, truth=STRAIGHT, beta=-2e-7)
+    assert np.isfinite(points.exposure_time).all()
+    return {"time": points, "charge": replace(points, charge=points.exposure_time)}

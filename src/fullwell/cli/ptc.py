@@ -164,7 +164,7 @@ def _say(door: Door, result: TransferResult, data: dict[str, Any]) -> None:
 
 
 def _detector(door: Door, found: DetectorResult) -> None:
-    from fullwell.journeys.transfer_page import compared, sentences
+    from fullwell.journeys.transfer_page import compared, left_out, notes, sentences
 
     ptc = found.ptc
     pairs = f"{found.flats} flats, {len(ptc.pairs)} pairs, {found.bias} bias frames"
@@ -178,7 +178,7 @@ def _detector(door: Door, found: DetectorResult) -> None:
         [
             ptc.amps[i],
             with_error(float(ptc.gain[i]), float(ptc.gain_error[i])),
-            f"{ptc.gain_model_error[i]:.1e}",
+            f"{ptc.gain_model_error[i]:.1e}" if ptc.gain_model_error[i] else "0",
             with_error(float(ptc.read_noise[i]), float(ptc.read_noise_error[i])),
             with_error(1e6 * float(ptc.a00[i]), 1e6 * float(ptc.a00_error[i])),
             f"{ptc.turnoff[i]:.0f}",
@@ -188,7 +188,9 @@ def _detector(door: Door, found: DetectorResult) -> None:
     ]
     head = ("amplifier", "gain [e-/adu]", "model error", "read noise [e-]", "a00 [1e-6/e-]", "turnoff [adu]", "chi2")
     door.table(head, rows, title=f"adopted: {ptc.estimator}, {ptc.fit_type}")
-    table = [[r["name"], r["gain"], r["found"], r["predicted"], r["about"]] for r in compared(ptc)]
+    table = [
+        [r["name"], with_error(r["gain"], r["error"]), r["found"], r["predicted"], r["about"]] for r in compared(ptc)
+    ]
     door.table(
         ("estimator", "gain [e-/adu]", "found/reference", "predicted", "brighter-fatter"),
         table,
@@ -197,5 +199,9 @@ def _detector(door: Door, found: DetectorResult) -> None:
     door.say()
     for sentence in sentences(ptc):
         door.say(f"- {sentence}")
+    for n, first, second, amps, why in left_out(ptc):
+        door.note(f"left out: pair {n} ({first}, {second}), {amps}: {why}")
+    for text in notes(ptc):
+        door.note(f"note: {text}")
     for kind, path in found.files.items():
         door.say(f"{kind}: {path}")

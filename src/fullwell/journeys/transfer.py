@@ -47,11 +47,12 @@ class TransferOptions(StepConfig):
 
 @dataclass(frozen=True)
 class Item:
-    """One file of a series: what its header says."""
+    """One file of a series: what its header says, and whether its kind was `guessed`."""
 
     path: Path
     observation: Observation
     metadata: Mapping[str, Any]
+    guessed: bool = False
 
     @property
     def name(self) -> str:
@@ -244,12 +245,13 @@ def _items(paths: Sequence[Path], instrument: Any, options: TransferOptions, res
             continue
         named = [kind for kind in ("flat", "bias") if any(path.match(glob) for glob in getattr(options, kind))]
         kind = named[0] if named else obs.kind
-        if kind == "unknown" and not options.flat:
+        guessed = kind == "unknown" and not options.flat
+        if guessed:
             kind = "flat"
         if kind not in ("flat", "bias"):
             result.ignored[path.name] = f"a {kind} frame by its header"
             continue
-        items.append(Item(path, replace(obs, kind=kind), dict(headers.primary)))
+        items.append(Item(path, replace(obs, kind=kind), dict(headers.primary), guessed))
     if not items:
         raise next(iter(result.failed.values()), UsageError("none of the files is a flat", remedy="--flat GLOB"))
     return items
@@ -260,6 +262,26 @@ def _pairs(flats: Sequence[Item], options: TransferOptions) -> tuple[list[tuple[
     from fullwell.measure.pairing import pair_up
 
     return pair_up(flats, options.pair_by, flux_key=options.flux_key, given=options.pairs)
+
+
+def _missing(points: Sequence[Points], flats: Sequence[Item]) -> list[str]:
+    """What the headers do not say of the flats, and what the measurement had to do without."""
+    import numpy as np
+
+    told = []
+    guessed = [i.name for i in flats if i.guessed]
+    if guessed:
+        told.append(
+            f"{len(guessed)} files ({guessed[0]} …) are taken as flats though their headers do not say so; name the "
+            "flats with --flat GLOB, bias frames with --bias GLOB"
+        )
+    if not any(np.isfinite(one.noise).any() for one in points):
+        told.append(
+            "there is neither overscan nor a pair of bias frames: the level without light is still in the means and "
+            "the read noise is unknown, so that gains of single levels (pair, cov_sum, zero_flux) are wrong; add bias "
+            "frames, or name the camera with --camera"
+        )
+    return told
 
 
 @dataclass
@@ -285,7 +307,8 @@ class _Desk:
                 remedy="; ".join(f"{name}: {why}" for name, why in left[:3])
                 or "pair them with --pair-by order, or --pairs FILE",
             )
-        loaded = [(self._load(a), self._load(b)) for a, b in pairs]
+        level = self._level(bias)
+        loaded = [(self._load(a, level), self._load(b, level)) for a, b in pairs]
         points = measure_points(
             progress(loaded, f"pairs of {setup.detector}"),
             config=load(ExtractConfig, self.options.extract, where="settings of the measurement"),
@@ -297,6 +320,7 @@ class _Desk:
             load(SolveConfig, self.options.solver, where="settings of the fits"),
             pairs=[(a.name, b.name) for a, b in pairs],
             observation=flats[0].observation,
+            notes=_missing(points, flats),
             inputs=[i.observation.obs_id or i.name for pair in pairs for i in pair],
             extra=self._test_stand(points),
         )
@@ -311,8 +335,23 @@ class _Desk:
 
         return eotest_estimates(read_table(self.eotest), [p.amp for p in points], where=str(self.eotest))
 
-    def _load(self, item: Item) -> Callable[[], Frame]:
-        """The corrected frame of a file, when it is asked for."""
+    def _level(self, bias: Sequence[Item]) -> dict[str, Product]:
+        """The combined bias, which takes the level without light off flats that have no overscan; else nothing."""
+        from fullwell.measure import build_bias
+
+        frames: list[Frame] = []
+        for item in bias:
+            frame = self._load(item, recipe="bias", off=("gain", "variance"))()
+            record = frame.last("overscan_serial")
+            if record is not None and record.numbers.get("level"):
+                return {}
+            frames.append(frame)
+        return {"bias": build_bias(frames)} if frames else {}
+
+    def _load(
+        self, item: Item, more: Mapping[str, Product] | None = None, recipe: str = "", off: tuple[str, ...] = ()
+    ) -> Callable[[], Frame]:
+        """The corrected frame of a file, when it is asked for, with `more` products than those of the user."""
 
         def load() -> Frame:
             from dataclasses import replace
@@ -323,10 +362,10 @@ class _Desk:
             frame = replace(frame, observation=replace(frame.observation, kind=item.observation.kind))
             return isr(
                 frame,
-                dict(self.products(frame)),
-                recipe=self.options.recipe,
+                {**self.products(frame), **(more or {})},
+                recipe=recipe or self.options.recipe,
                 settings=self.options.settings,
-                off=self.options.off,
+                off=(*self.options.off, *off),
             )
 
         return load

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from fullwell.journeys.transfer import DetectorResult, TransferResult
     from fullwell.products import Estimate, Ptc
 
-__all__ = ["compared", "sentences", "write_results"]
+__all__ = ["compared", "left_out", "notes", "sentences", "write_results"]
 
 FIGURES = ("variance", "pair_gain", "estimators", "saturation", "noise", "gain_histogram", "covariances")
 """Figures of the page."""
@@ -30,8 +30,8 @@ FREE = "free of it"
 def write_results(result: TransferResult, pages: bool = True) -> None:
     """Write products, and with `pages` an interactive page per detector and ``report.html``; names go into `result`."""
     many = len(result.detectors) > 1
-    for found in result.detectors:
-        _products(found, result.out, many, pages)
+    for found, tail in zip(result.detectors, _tails(result.detectors), strict=True):
+        _products(found, result.out, tail, pages)
     if not pages:
         return
     page = Page(
@@ -53,12 +53,20 @@ def write_results(result: TransferResult, pages: bool = True) -> None:
     result.report = page.write(result.out / "report.html")
 
 
-def _products(found: DetectorResult, out: Path, many: bool, pages: bool) -> None:
+def _tails(detectors: Sequence[DetectorResult]) -> list[str]:
+    """What the file names of each end in: nothing for one, its name for several, all of its setup where names agree."""
+    if len(detectors) == 1:
+        return [""]
+    names = [d.setup.detector for d in detectors]
+    texts = [n if names.count(n) == 1 else str(d.setup) for n, d in zip(names, detectors, strict=True)]
+    return ["_" + re.sub(r"[^A-Za-z0-9.+-]+", "_", text) for text in texts]
+
+
+def _products(found: DetectorResult, out: Path, tail: str, pages: bool) -> None:
     """The product, the gain for ISR, the interactive page."""
     from fullwell import io
     from fullwell.plots import interactive
 
-    tail = "_" + re.sub(r"[^A-Za-z0-9.+-]+", "_", found.setup.detector) if many else ""
     found.files = {"ptc": out / f"ptc{tail}.fits"}
     io.write_product(found.ptc, found.files["ptc"])
     if np.isfinite(found.ptc.gain).any():
@@ -73,6 +81,8 @@ def _detector(page: Page, found: DetectorResult, many: bool) -> None:
     for name, why in zip(ptc.amps, ptc.status, strict=True):
         if why:
             page.add_warning(f"Amplifier {name} of {found.setup.detector} has no gain: {why}")
+    for text in notes(ptc):
+        page.add_warning(f"{found.setup.detector}: {text}")
     head = f"{found.setup}: " if many else ""
     page.add_section(f"{head}Gain and noise", _adopted(ptc))
     rows = [_row(ptc, i) for i in range(len(ptc.amps))]
@@ -83,7 +93,7 @@ def _detector(page: Page, found: DetectorResult, many: bool) -> None:
     table = compared(ptc)
     page.add_table(
         ("estimator", "gain (median)", "found", "predicted", "brighter-fatter"),
-        [(r["name"], r["gain"], r["found"], r["predicted"], r["about"]) for r in table],
+        [(r["name"], {"value": r["gain"], "error": r["error"]}, r["found"], r["predicted"], r["about"]) for r in table],
         units={"gain (median)": "e-/adu"},
         caption="found: the gain over that of the reference estimator, measured (median over amplifiers); predicted: "
         "the same ratio when the estimator is run on the fitted curve at the same points. Where the two agree, the "
@@ -110,7 +120,7 @@ def _row(ptc: Ptc, i: int) -> list[Any]:
     return [
         ptc.amps[i],
         {"value": ptc.gain[i], "error": ptc.gain_error[i], "unit": "e-/adu"},
-        {"value": float(ptc.gain_model_error[i]), "format": ".1e"},
+        {"value": float(ptc.gain_model_error[i]), "format": ".1e" if ptc.gain_model_error[i] else ".0f"},
         {"value": ptc.read_noise[i], "error": ptc.read_noise_error[i], "unit": "e-"},
         {"value": 1e6 * ptc.a00[i], "error": 1e6 * ptc.a00_error[i], "unit": "1e-6/e-"},
         {"value": float(ptc.turnoff[i]), "format": ",.0f"},
@@ -130,6 +140,7 @@ def compared(ptc: Ptc) -> list[dict[str, Any]]:
             {
                 "name": name,
                 "gain": _median(known, "gain"),
+                "error": _median(known, "error"),
                 "found": _median(known, "found"),
                 "predicted": _median(known, "predicted"),
                 "about": _bias_of(every, known),
@@ -161,26 +172,47 @@ def sentences(ptc: Ptc, most: int = 12) -> list[str]:
     return out
 
 
+def notes(ptc: Ptc) -> list[str]:
+    """The notes of the product; what is noted of several amplifiers alike is said once, with their names."""
+    amps: dict[str, list[str]] = {}
+    first: dict[str, str] = {}
+    for text in ptc.notes:
+        name = next((a for a in ptc.amps if text.startswith(f"amplifier {a}: ")), "")
+        rest = text.removeprefix(f"amplifier {name}: ") if name else text
+        first.setdefault(_general(rest), rest)
+        amps.setdefault(_general(rest), []).extend([name] if name else [])
+    return [f"{f'amplifier {_listed(names)}: ' if names else ''}{first[key]}" for key, names in amps.items()]
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
 def _general(sentence: str) -> str:
     """The sentence without its numbers and names: what two amplifiers have in common."""
     return re.sub(r"[-+]?\d[\d.,]*(e[-+]?\d+)?", "#", sentence)
 
 
-def _left_out(page: Page, found: DetectorResult, head: str) -> None:
-    """Flats without a partner, and points that took no part, by pair and reason."""
-    if found.left_over:
-        page.add_section(f"{head}Flats without a partner")
-        page.add_table(("file", "why"), found.left_over)
+def left_out(ptc: Ptc) -> list[tuple[int, str, str, str, str]]:
+    """Points that took no part, by pair and reason: pair, its two flats, the amplifiers, why (of the first of them)."""
     rows = []
-    for n, (a, b) in enumerate(found.ptc.pairs):
+    for n, (a, b) in enumerate(ptc.pairs):
         reasons: dict[str, list[str]] = {}
-        for points in found.ptc.points:
+        for points in ptc.points:
             if n < len(points) and points.reasons[n]:
                 reasons.setdefault(_general(points.reasons[n]), []).append(points.amp)
         for key, amps in reasons.items():
-            first = next(p.reasons[n] for p in found.ptc.points if p.reasons[n] and _general(p.reasons[n]) == key)
-            whole = len(amps) == len(found.ptc.amps)
-            rows.append((n, a, b, "all amplifiers" if whole else ", ".join(amps), first))
+            first = next(p.reasons[n] for p in ptc.points if p.reasons[n] and _general(p.reasons[n]) == key)
+            rows.append((n, a, b, "all amplifiers" if len(amps) == len(ptc.amps) else ", ".join(amps), first))
+    return rows
+
+
+def _left_out(page: Page, found: DetectorResult, head: str) -> None:
+    """Flats without a partner, and points that took no part."""
+    if found.left_over:
+        page.add_section(f"{head}Flats without a partner")
+        page.add_table(("file", "why"), found.left_over)
+    rows = left_out(found.ptc)
     if rows:
         page.add_section(
             f"{head}Points left out", "Named reasons; a point left out of one amplifier stays in the others."

@@ -232,11 +232,13 @@ def _alone(
     items: Sequence[Header], k: int, alike: Sequence[int], members: Sequence[int], value: Mapping[int, float], rule: str
 ) -> str:
     """Why a flat has no partner."""
-    what = {"exposure": "exposure time", "flux": "light", "group": "group", "order": "setup"}[rule]
+    what = {"exposure": "exposure time", "flux": "light", "group": "group", "order": "its setup"}[rule]
     unit = " s" if rule == "exposure" else ""
     shown = f" {value[k]:g}{unit}" if rule in ("exposure", "flux") else ""
     if len(alike) > 1:
         return f"the other {len(alike) - 1} flats of {what}{shown} are paired already"
+    if rule == "order":
+        return "there is no other flat of its setup"
     others = [value[m] for m in members if m != k and math.isfinite(value[m])]
     near = f"; the nearest is {min(others, key=lambda v: abs(v - value[k])):g}{unit}" if others and shown else ""
     return f"no other flat of its setup has {what}{shown}{near}"

@@ -15,6 +15,8 @@ __all__ = ["BIASED_NOTE", "Adopted", "adopt", "common"]
 BIASED_NOTE = "biased by brighter-fatter by an unknown amount"
 LAST = ("pair_noise_subtracted", "pair", "pair_ratio_of_means", "line", "quadratic", "emva1288")
 """What is taken, marked as biased, where no unbiased estimator has a value."""
+CONTRADICTION = 0.05
+"""Spread of the unbiased estimators, as part of the gain, from which on they cannot all be right."""
 FEWEST_LAGS = 3
 """Lags below which the sum of covariances misses over one per cent of the charge."""
 
@@ -69,10 +71,10 @@ def adopt(estimates: Iterable[Estimate], *, estimator: str = "auto", lags: int =
         note = BIASED_NOTE
     elif taken.name == "cov_sum" and 0 < lags < FEWEST_LAGS:
         note = f"too large by one to four per cent: covariances were summed to lag {lags} only"
-    return Adopted(
-        taken.name, taken.gain, taken.error, math.nan if taken.biased else model_error(taken, known, lags),
-        taken.low, taken.high, note,
-    )  # fmt: skip
+    spread = math.nan if taken.biased else model_error(taken, known, lags)
+    if spread > CONTRADICTION * taken.gain:
+        note = "; ".join(text for text in (note, _contradiction(known, lags)) if text)
+    return Adopted(taken.name, taken.gain, taken.error, spread, taken.low, taken.high, note)
 
 
 def _why_none(known: Mapping[str, Estimate], order: Sequence[str]) -> str:
@@ -80,6 +82,16 @@ def _why_none(known: Mapping[str, Estimate], order: Sequence[str]) -> str:
         if name in known:
             return f"{name}: {known[name].reason}"
     return "no estimator was run"
+
+
+def _contradiction(known: Mapping[str, Estimate], lags: int) -> str:
+    """The gains that should agree, in words."""
+    names = [n for n in UNBIASED if n in known and not known[n].reason and (n != "cov_sum" or lags >= FEWEST_LAGS)]
+    gains = ", ".join(f"{name} {known[name].gain:.4g} ± {known[name].error:.1g}" for name in names)
+    return (
+        f"the estimators that should agree do not ({gains} electron/adu): light or level of the flats is not what it "
+        "should be, trust none of them before you know why"
+    )
 
 
 def model_error(taken: Estimate, known: Mapping[str, Estimate], lags: int = 0) -> float:

@@ -3,6 +3,7 @@
 Each cause leaves another trace (V: variance of one flat, m: mean, s: read noise, r: <(I1 - I2)^2/(I1 + I2)>):
 
 =================  =======================================================================================
+No curve           V/m is below zero without light, or falls by more than all of it
 Brighter-fatter    V/m falls with m, and what is missing is found in the covariances with the neighbours
 Non-linearity      V/m changes with m and the neighbours do not make up for it; m is not in proportion to exposure
 Pattern            V grows with the square of m and neighbours know nothing of it
@@ -119,6 +120,8 @@ def _bend(given: Given) -> list[Finding]:
     """Brighter-fatter, non-linearity or a pattern: what changes V/m with the level."""
     points, top, out = given.points, given.top, []
     slope = _slope(given, given.variance, given.relative[given.use] * given.variance)
+    if slope[0] * top < -1 and slope[0] < -SURE * slope[1]:
+        return [_no_curve(given, slope)]
     near = total = (math.nan, math.nan)
     if points.lags > 0:
         total = _slope(given, *(values[given.use] for values in covariance_sum(points)))
@@ -140,6 +143,19 @@ def _bend(given: Given) -> list[Finding]:
     elif bent or (left and not denied):
         out.append(_non_linear(given, trace, (beta, beta_error), what if bent else "", bool(out)))
     return out
+
+
+def _no_curve(given: Given, slope: tuple[float, float]) -> Finding:
+    """No effect of a sensor takes more variance away than there is."""
+    sizes = given.variance / given.mean
+    return Finding(
+        "No curve",
+        f"the variance over the mean runs from {sizes.min():.3g} to {sizes.max():.3g} adu between the points, more "
+        "than any effect of a sensor can do: they do not belong to one curve. These are no pairs of flats (but darks, "
+        "or images), their light moved between the two, or the level without light was not taken off the means.",
+        slope[0] * given.top,
+        abs(slope[0]) / slope[1],
+    )
 
 
 def _neighbours(given: Given, extra: F8, errors: F8) -> tuple[float, float]:
@@ -202,7 +218,12 @@ def _non_linear(given: Given, trace: tuple[float, float], beta: tuple[float, flo
             f"the variance over the mean{known} changes by {percent(trace[0] * given.top)}, "
             f"and a response that is {percent(effect)} off changes it by three times that"
         )
-    parts.append("correct the linearity and measure again")
+    parts.append(
+        "correct the linearity and measure again, unless lamp or shutter made it: times of exposure cannot tell, a "
+        "photodiode can"
+        if what == "exposure time"
+        else "correct the linearity and measure again"
+    )
     return Finding("Non-linearity", "; ".join(parts) + ".", effect, sigmas)
 
 
