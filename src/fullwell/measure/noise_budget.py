@@ -174,7 +174,7 @@ def noise_budget(
     assert frame.variance is not None
     found, notes = used_products(frame, products, repo)
     law = law_of(frame, found)
-    lacking = list(notes)
+    lacking = [n for n in notes if slope_counts(frame) or not n.startswith("the linearity")]
     if frame.components:
         planes, lacking = kept_terms(frame, law), []
     else:
@@ -204,6 +204,12 @@ def noise_budget(
         tuple(lacking),
         planes,
     )
+
+
+def slope_counts(frame: Frame) -> bool:
+    """Whether the slope of the linearity correction is in the variance, as its record says."""
+    record = frame.last("linearity")
+    return record is None or bool(record.numbers.get("slope_in_variance", True))
 
 
 def _only(ok: NDArray[np.bool_], at: tuple[slice, slice]) -> NDArray[np.bool_]:

@@ -6,7 +6,8 @@ Model        with a truth T, chi2 = sum (I - T)^2 / sum V; without one, n exposu
 Ratio        of sums, never the mean of ratios: a variance made of a pixel's own counts is low where the pixel is low.
 Selection    without a truth a pixel is sorted by the flux of its neighbours, of itself nothing: a choice by its own
              noise would pull the variance with it.
-Errors       from the scatter of tiles, which includes what neighbours share; at least sqrt(2 / degrees of freedom).
+Errors       from the scatter of tiles, which includes what neighbours share; at least that of normal noise,
+             sqrt(2 sum V^2) / sum V.
 References   photon-transfer note 10.2; injection note A.3.
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ __all__ = ["Chi2", "VarianceCheck", "check_variance"]
 F8 = NDArray[np.float64]
 SHARED = ("bias_frame", "dark_frame", "flat")
 """Terms that exposures with the same combined frames have in common."""
+COMBINED = ("the bias", "the dark", "the flat")
 TILES = 16
 """Tiles along each axis of the map."""
 
@@ -213,7 +215,7 @@ def _variances(frames: Sequence[Frame], truth: bool, products: Any, repo: Any) -
     for i, frame in enumerate(frames):
         budget: NoiseBudget = noise_budget(frame, products, repo)
         planes[i] -= sum((budget.planes[n] for n in SHARED if n in budget.planes), np.zeros(frame.shape))
-        notes += [n for n in budget.notes if "not at hand" in n and n not in notes]
+        notes += [n for n in budget.notes if n.startswith(COMBINED) and n not in notes]
     return planes, [f"{n}: its error, which the frames share, is left in the variance" for n in notes]
 
 
@@ -256,7 +258,7 @@ class _Ratios:
         top, bottom, count = self.tiles(at)
         ratio = float(top.sum() / bottom.sum())
         used = count > 0
-        error = ratio * math.sqrt(2 / (count.sum() * self.freedom))
+        error = ratio * math.sqrt(2 * float(np.sum(self.variance[at] ** 2)) / self.freedom) / float(bottom.sum())
         if used.sum() > 3:
             n = int(used.sum())
             scatter = float(np.sum((top[used] - ratio * bottom[used]) ** 2) * n / (n - 1))
@@ -284,7 +286,9 @@ class _Ratios:
 
     def map(self) -> tuple[F8, F8]:
         """chi2 and its error by tile."""
-        top, bottom, count = self.tiles(self.ok)
-        ratio = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-        error = np.sqrt(np.divide(2.0, count * self.freedom, out=np.full(top.shape, np.nan), where=count > 0))
-        return ratio.reshape(TILES, TILES), (ratio * error).reshape(TILES, TILES)
+        top, bottom, _ = self.tiles(self.ok)
+        fourth = replace(self, squares=self.variance**2).tiles(self.ok)[0]
+        none = np.full(top.shape, np.nan)
+        ratio = np.divide(top, bottom, out=none.copy(), where=bottom > 0)
+        error = np.divide(np.sqrt(2 * fourth / self.freedom), bottom, out=none, where=bottom > 0)
+        return ratio.reshape(TILES, TILES), error.reshape(TILES, TILES)

@@ -42,7 +42,7 @@ def stack(budget: Any, **options: Any) -> Figure:
     figure = sheet(11.0, 4.8)
     left, right = figure.subplots(1, 2, width_ratios=[1.4, 1.0])
     _bars(left, budget, budget.levels)
-    left.set_xticks(range(len(budget.levels)), [f"{s.flux:.3g}" for s in budget.levels])
+    left.set_xticks(range(len(budget.levels)), [f"{s.flux:.4g}" for s in budget.levels], rotation=30)
     left.set(xlabel=f"mean flux of the range [{budget.unit}]", ylabel="share of the variance")
     fatter = [1 + s.outside.get("brighter_fatter", np.nan) / s.variance for s in budget.levels]
     if np.isfinite(fatter).any():
