@@ -162,7 +162,9 @@ def test_exposures_and_seeds_have_noise_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "psf", [PSF, MoffatPsf(3.0, 4.5), ImagePsf(GaussianPsf(4.0).table(half=24)[::4, ::4])], ids=["gauss", "moffat", "image"]
+    "psf",
+    [PSF, MoffatPsf(3.0, 4.5), ImagePsf(GaussianPsf(4.0).table(half=24)[::4, ::4])],
+    ids=["gauss", "moffat", "image"],
 )
 @pytest.mark.parametrize("place", [(60.0, 60.0), (60.5, 59.5), (60.23, 59.81)])
 def test_s11_the_flux_in_an_aperture_is_that_of_the_catalogue(psf: Any, place: tuple[float, float]) -> None:
@@ -238,7 +240,7 @@ def test_s14_interpolated_pixels(way: Any) -> None:
 
 def test_s15_light_above_the_full_well_is_cut() -> None:
     before = frame_of()
-    catalog = {"x": [100.0, 200.0], "y": [100.0, 100.0], "flux": [2e6, 1e3], "id": [1, 2]}
+    catalog = {"x": [100.0, 200.0], "y": [100.0, 100.0], "flux": [5e6, 1e3], "id": [1, 2]}
     k = 1.25
     done = inject(before, catalog, gain=gain_of(before, k, background=10.0), psf=PSF, saturation=5e4)
     sat = done.frame.mask["SAT"] if done.frame.mask is not None else None
