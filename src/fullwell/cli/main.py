@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "combine": ("combine", "Frames"),
     "noise": ("noise", "Frames"),
     "simulate": ("simulate", "Frames"),
+    "inject": ("inject", "Frames"),
     "build": ("build", "Calibrations and cameras"),
     "repo": ("repo", "Calibrations and cameras"),
     "instrument": ("instrument", "Calibrations and cameras"),

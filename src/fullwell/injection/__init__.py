@@ -2,7 +2,9 @@
 
 from fullwell.injection.effective_gain import Convention, EffectiveGain
 from fullwell.injection.estimate import effective_gain
+from fullwell.injection.generate import make_catalog
 from fullwell.injection.inject import Injected, inject
+from fullwell.injection.rawframes import InjectedRaw, inject_raw
 from fullwell.injection.report import Report, Verdict
 from fullwell.injection.verify import distinguishability
 
@@ -10,9 +12,20 @@ __all__ = [
     "Convention",
     "EffectiveGain",
     "Injected",
+    "InjectedRaw",
     "Report",
     "Verdict",
     "distinguishability",
     "effective_gain",
     "inject",
+    "inject_raw",
+    "make_catalog",
 ]
+
+for _name, _verb in (
+    ("catalog", make_catalog),
+    ("distinguishability", distinguishability),
+    ("effective_gain", effective_gain),
+    ("raw", inject_raw),
+):
+    setattr(inject, _name, _verb)

@@ -16,12 +16,12 @@ from fullwell.base.errors import UsageError
 from fullwell.cameras import Box
 from fullwell.frames import Frame
 
-__all__ = ["LAYOUTS", "catalog"]
+__all__ = ["LAYOUTS", "make_catalog"]
 
 F8 = NDArray[np.float64]
 
 
-def catalog(
+def make_catalog(
     area: Frame | Box,
     number: int,
     *,
