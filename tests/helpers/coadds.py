@@ -1,4 +1,4 @@
-"""Coadds by formula: five exposures of other skies, transparencies and flats, shifted or not, and the slope S of a source."""
+"""Coadds by formula: five exposures of other skies, transparencies and flats, shifted or not, and S of a source."""
 
 from __future__ import annotations
 

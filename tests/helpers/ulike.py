@@ -1,4 +1,4 @@
-"""Planes made by formula: a detector at the edge in a blue band, dark sky, a flat of 0.75 with structure of all scales."""
+"""Planes made by formula: a detector at the edge in a blue band, dark sky, a flat of 0.75 with structure."""
 
 from __future__ import annotations
 
@@ -79,8 +79,8 @@ def make(
     gradient: float = 0.0,
     unit: str = "electron",
 ) -> Made:
-    """One exposure: `sky` [electron collected at flat 1] and `light` (the same, (ny, nx)); `background` [unit] taken off,
-    by default all of the sky; `phi` : relative variance of the flat in the plane; c : unit per electron.
+    """One exposure: `sky` [electron collected at flat 1] and `light` (the same, (ny, nx)); `background` [unit] is what
+    was taken off, by default all of the sky; `phi` : relative variance of the flat in the plane; c : unit per electron.
     """
     rng = np.random.default_rng(seed)
     flat = flat_of(side, rng, texture=texture, amps=amps)

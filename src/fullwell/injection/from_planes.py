@@ -10,7 +10,6 @@ References   injection note A.4.
 
 from __future__ import annotations
 
-
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -79,10 +78,10 @@ def planes_of(frame: Frame) -> Planes:
 
 @dataclass(frozen=True)
 class _Case:
-    """A frame, what may be used of it, and what is known beside its planes.
+    """A frame, what may be used of it (with the background that is known put back), and what is known beside it.
 
-    `noise` : read noise [electron], number or (ny, nx); `noise_error` : relative; `base` : background [unit] that is
-    put back before anything is done; `notes` : so far.
+    `noise` : read noise [electron], number or (ny, nx); `noise_error` : relative; `base` : background [unit] that was
+    put back; `exact` : whether it and the read noise were given by hand; `notes` : so far.
     """
 
     frame: Frame
@@ -154,7 +153,10 @@ def from_planes(
 
 def _case(frame: Frame, read_noise: Any, background: Any, convention: Convention | None) -> _Case:
     """What is known of a frame."""
+    given = background if background is not None else frame.background
+    base = 0.0 if given is None else as_map(given, frame, "background")
     planes, notes = planes_of(frame), []
+    planes = replace(planes, image=planes.image + base)
     kind = convention
     if kind is None:
         kind, level = convention_of(planes)
@@ -166,8 +168,6 @@ def _case(frame: Frame, read_noise: Any, background: Any, convention: Convention
         notes.append(f"the read noise is not known: {GUESS:g} electron, to a factor of 1.5, were taken")
     elif values.ndim:
         noise = np.where(np.isfinite(values), values, np.nanmedian(values))
-    given = background if background is not None else frame.background
-    base = 0.0 if given is None else as_map(given, frame, "background")
     exact = background is not None and read_noise is not None
     return _Case(frame, planes, tiles_of(frame), kind, noise, error, base, exact, tuple(notes))
 
@@ -184,10 +184,10 @@ def _closed(case: _Case) -> EffectiveGain:
     planes = case.planes
     if not np.isfinite(np.asarray(case.noise)).all() or case.noise_error > 0.1:
         raise DataError("the closed form needs the read noise", where=planes.where, remedy="give read_noise=")
-    k = closed_form(planes.image, planes.variance, case.noise, case.base)
+    k = closed_form(planes.image, planes.variance, case.noise)
     known = np.isfinite(k)
     part = 2 * k * np.square(case.noise)
-    share = float(np.nanmedian(part / (planes.image + case.base + part)))
+    share = float(np.nanmedian(part / (planes.image + part)))
     near = np.full(k.shape, np.nan)
     for tile in case.tiles:
         near[tile.part] = local_median(k[tile.part], known[tile.part])
@@ -203,7 +203,7 @@ def _closed(case: _Case) -> EffectiveGain:
 
 def _calibrated(case: _Case, method: str, limit: float | None) -> EffectiveGain:
     """Closed form, the background found from the noise of the frame."""
-    planes = replace(case.planes, image=case.planes.image + case.base)
+    planes = case.planes
     found = self_calibrated(planes, case.tiles, case.noise, case.noise_error)
     bright, phi = bright_term(planes, case.tiles, found), None
     told = "the variance of the flat is not known: bright sources lack its term"
@@ -232,6 +232,8 @@ def _calibrated(case: _Case, method: str, limit: float | None) -> EffectiveGain:
         "an error of the read noise is held by the background that is given here",
         told,
     ]
+    if (dark := case.frame.last("dark")) is not None and dark.state == "done":
+        notes.append("K is too low by the share of the noise of the combined dark in the variance of the sky")
     if off:
         notes.append(f"{off} pixels stood out and have the K of those around them")
     if found.lost:
@@ -243,8 +245,7 @@ def _calibrated(case: _Case, method: str, limit: float | None) -> EffectiveGain:
 
 def _expected(case: _Case, limit: float | None) -> EffectiveGain:
     """A variance made of a model: sources and blocks."""
-    planes = replace(case.planes, image=case.planes.image + case.base)
-    k, b, rms = expected_gain(planes, case.parts, case.noise, case.noise_error, limit or LIMITS["expected"])
+    k, b, rms = expected_gain(case.planes, case.parts, case.noise, case.noise_error, limit or LIMITS["expected"])
     return case.gain(
         k,
         "self-calibrated",
