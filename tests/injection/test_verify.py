@@ -236,5 +236,5 @@ def test_seven_thousand_stars_of_each_class() -> None:
     found = report(one, inject(one, one.gain.k), tests=("T2", "T3", "T5"))
     assert min(found.stars) >= 7000, found.stars
     assert found.ok, str(found)
-    assert abs(found["T5"].value - 0.5) < 4 * found["T5"].error and found["T5"].error < 0.006
+    assert abs(found["T5"].value - 0.5) < 4 * found["T5"].error and found["T5"].error < 0.009
     assert found.naive["T5"].value > 0.9

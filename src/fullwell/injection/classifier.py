@@ -83,8 +83,14 @@ def scores(seen: NDArray[np.float32], pixels: Pixels, rng: np.random.Generator) 
 def blind_auc(
     scene: Scene, image: F8, variance: F8, pixels: Pixels, rng: np.random.Generator, n: int
 ) -> tuple[float, float]:
-    """Area under the curve of the blind adversary and its error by star from `n` bootstrap draws."""
+    """Area under the curve of the blind adversary, and its error by star from `n` bootstrap draws.
+
+    What one fold learned by chance helps or hurts in the other as much as the other way round, so the areas of both
+    folds are taken to be wrong together: their errors are averaged, not their variances.
+    """
     score, fold = scores(features(scene, image, variance, pixels), pixels, rng)
     ranking = Ranking(score, pixels.star, fold)
     weights = draws(pixels.injected, n, rng)
-    return ranking.auc(pixels.injected), ranking.auc_error(pixels.injected, weights)
+    parts = [fold == i for i in range(FOLDS)]
+    errors = [Ranking(score[at], pixels.star[at]).auc_error(pixels.injected, weights) for at in parts]
+    return ranking.auc(pixels.injected), float(np.mean(errors))

@@ -8,7 +8,7 @@ import numpy as np
 
 from fullwell.base.errors import DataError
 from fullwell.base.figures import plot
-from fullwell.plots.canvas import BLACK, BLUE, ORANGE, RED, sheet, styled
+from fullwell.plots.canvas import BLACK, BLUE, ORANGE, sheet, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -57,7 +57,7 @@ def injection_slopes(report: Any, *, columns: int = 4, pixels: int = 1500) -> Fi
             value, error = getattr(slopes, kind), getattr(slopes, f"{kind}_error")
             lines.append(f"{kind} {value:.4f} ± {error:.4f}")
         ax.set_title(f"{slopes.name}   z = {slopes.z:+.1f}", fontsize=9, loc="left")
-        ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=7, color=RED)
+        ax.text(0.03, 0.97, "\n".join(lines), transform=ax.transAxes, va="top", fontsize=7)
     for ax in axes[max(len(drawn) - columns, 0) : len(drawn)]:
         ax.set_xlabel(f"flux [{report.unit}]", fontsize=8)
     for ax in axes[::columns]:
