@@ -74,6 +74,7 @@ def _flat_pairs(door: Door, model: Any, output: Path, seed: int, count: int, tru
     from fullwell import io
     from fullwell import simulation as sim
     from fullwell.base.progress import progress
+    from fullwell.simulation.camera_file import camera_text
 
     top = 1.2 * model.full_well if model.config.full_well else 100000.0
     spacing = "sheet" if count >= 10 else "log"
@@ -92,6 +93,11 @@ def _flat_pairs(door: Door, model: Any, output: Path, seed: int, count: int, tru
             io.write_raw(frame, name)
         light, time = series.truth.light[i].tolist(), float(series.truth.exposure_time[i])
         rows.append({"exposure_time": time, "light": light, "flats": names})
+    if model.cards.get("INSTRUME") == "simulated":
+        camera = output / "camera.toml"
+        with io.atomic_path(camera) as path:
+            path.write_text(camera_text(model.detector))
+        door.say(f"its files are of no shipped camera; read them with --camera {camera}")
     told = str(output / "truth" / "flat_pairs.fits") if truth else None
     if told:
         io.make_folder(output / "truth")
