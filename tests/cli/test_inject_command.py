@@ -28,7 +28,19 @@ def corrected(tmp_path: Any) -> Any:
 
 def test_generated_stars(corrected: Any, tmp_path: Any, capsys: Any) -> None:
     out = tmp_path / "out.fits"
-    args = ["inject", str(corrected), "--generate", "grid", "--number", "20", "--flux", "1e3:1e4", "-o", str(out), "--json"]
+    args = [
+        "inject",
+        str(corrected),
+        "--generate",
+        "grid",
+        "--number",
+        "20",
+        "--flux",
+        "1e3:1e4",
+        "-o",
+        str(out),
+        "--json",
+    ]
     assert main(args) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["drawn"] == 20 and told["k_method"] == "stored"

@@ -51,7 +51,12 @@ def _gain(values: dict[str, float]) -> fw.Gain:
     nan = np.full(len(values), np.nan)
     numbers = np.array(list(values.values()))
     return fw.Gain(
-        amps=tuple(values), gain=numbers, gain_error=nan, read_noise=nan + 5, read_noise_error=nan, estimator="nominal"
+        amps=tuple(values),
+        gain=numbers,
+        gain_error=nan,
+        read_noise=np.full(len(values), 5.0),
+        read_noise_error=nan,
+        estimator="nominal",
     )
 
 

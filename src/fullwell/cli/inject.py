@@ -33,7 +33,8 @@ def inject(
     flat: Annotated[Path | None, _option("--flat", "FILE", "The flat that was divided out.")] = None,
     repo: Annotated[Path | None, _option("--repo", "REPO", "Repository that has the flat of the frame.")] = None,
     psf: Annotated[
-        str | None, _option("--psf", "PSF", "gaussian:FWHM, moffat:FWHM:BETA [pixel], or a FITS image; else the frame's.")
+        str | None,
+        _option("--psf", "PSF", "gaussian:FWHM, moffat:FWHM:BETA [pixel], or a FITS image; else the frame's."),
     ] = None,
     photo: Annotated[float | None, _option("--photo", "N", "nJy per electron (adu) after the flat.")] = None,
     seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers; recorded.")] = 0,
@@ -41,19 +42,21 @@ def inject(
     variance: Annotated[
         str, typer.Option("--variance", metavar="WAY", help="auto, realised, expected or none.")
     ] = "auto",
-    interpolated: Annotated[
-        str, typer.Option("--interpolated", metavar="WAY", help="mark, reapply or skip.")
-    ] = "mark",
-    saturation: Annotated[float | None, _option("--saturation", "N", "Full well [electron]; else the detector's.")] = None,
+    interpolated: Annotated[str, typer.Option("--interpolated", metavar="WAY", help="mark, reapply or skip.")] = "mark",
+    saturation: Annotated[
+        float | None, _option("--saturation", "N", "Full well [electron]; else the detector's.")
+    ] = None,
     generate: Annotated[
         str | None, _option("--generate", "LAYOUT", "In place of CATALOG: stars, uniform, grid or halton.")
     ] = None,
     number: Annotated[int, typer.Option("--number", metavar="N", min=1, help="Of generated stars.")] = 100,
     mag: Annotated[str | None, _option("--mag", "LOW:HIGH", "AB magnitudes of generated stars.")] = None,
     flux: Annotated[str | None, _option("--flux", "LOW:HIGH", "Or their fluxes [unit of the image].")] = None,
-    verify: Annotated[bool, typer.Option("--verify", help="Try to tell the sources from data; exit 1 if that works.")] = False,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Try to tell the sources from data; exit 1 if that works.")
+    ] = False,
 ) -> None:
-    """Put sources into a corrected frame, with the noise that they would have had; write it, and their truth beside it."""
+    """Put sources into a corrected frame, with the noise that they would have had; their truth is written beside it."""
     import fullwell.injection as injection
     from fullwell import io
     from fullwell.base.errors import UsageError
@@ -66,7 +69,9 @@ def inject(
         apart(path, [p for p in (frame, catalog, flat) if p is not None])
     before = io.read(frame)
     if generate is not None:
-        sources: Any = injection.make_catalog(before, number, layout=generate, mag=_range(mag), flux=_range(flux), seed=seed)
+        sources: Any = injection.make_catalog(
+            before, number, layout=generate, mag=_range(mag), flux=_range(flux), seed=seed
+        )
     else:
         sources = catalog
     if door.dry_run:

@@ -1,8 +1,8 @@
 """Point spread functions as data: what a point of light looks like in the pixels of a frame.
 
-Every form gives a `table`: the profile integrated over pixels, centred on the middle of an array of odd sides, `sampling`
-samples a pixel, as float64. That is the *effective* profile: the image of a star whose centre lies in the middle of a pixel.
-"""
+Every form gives a `table`: the profile integrated over pixels, centred on the middle of an array of odd sides,
+`sampling` samples a pixel, as float64. That is the *effective* profile: the image of a star whose centre lies in
+the middle of a pixel."""
 
 from __future__ import annotations
 

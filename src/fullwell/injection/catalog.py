@@ -141,7 +141,8 @@ def sources_of(catalog: Any, *, box: Box, unit: str, band: str, world: Any, phot
     Raises
     ------
     UsageError
-        an unknown column, no position, no flux; ra and dec without a WCS. DataError: ids that are not unique, texts for numbers.
+        an unknown column, no position, no flux; ra and dec without a WCS. DataError: ids that are not unique,
+        texts for numbers.
     """
     table, where = catalog_table(catalog)
     names = canonical(list(table.colnames), band, where)
@@ -270,7 +271,8 @@ def _ids(table: Any, names: dict[str, str], given: dict[str, Any], where: str) -
         found, counts = np.unique(ids, return_counts=True)
         if found.size != ids.size:
             raise DataError(
-                f"id {found[counts > 1][0]} is there {counts.max()} times", where=where, remedy="ids are unique: by them noise is told apart"
+                f"id {found[counts > 1][0]} is there {counts.max()} times", where=where,
+                remedy="ids are unique: by them noise is told apart",
             )  # fmt: skip
         return ids
     n = len(table)

@@ -46,7 +46,8 @@ ALIASES: dict[str, tuple[str, ...]] = {
 SHEARS = (("q", "beta"), ("g1", "g2"), ("e1", "e2"), ("eta1", "eta2"))
 """Pairs of columns that say how a profile is stretched."""
 
-CARRIED = ("group_id", "epoch", "visit", "exposure", "detector", "tract", "patch", "htm7", "name", "comment", "injection_flag",
+CARRIED = ("group_id", "epoch", "visit", "exposure", "detector", "tract", "patch", "htm7", "name", "comment",
+           "injection_flag",
            "injection_draw_size")  # fmt: skip
 """Columns that go into the truth table as they are; so does every column whose name begins with ``keep_``."""
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -154,7 +155,7 @@ def draw(painter: Painter, jobs: int = 1) -> F8:
     """Draw all sources into the frame of `painter`; (n, 4) sums of each source, as `kernels.stamps.lay` has them."""
     box = painter.frame.box
     edges = [box.y0, *range((math.floor(box.y0 / BAND) + 1) * BAND, box.y1, BAND), box.y1]
-    bands = list(zip(edges[:-1], edges[1:], strict=True))
+    bands = list(pairwise(edges))
     if jobs > 1:
         with ThreadPoolExecutor(jobs) as pool:
             done = list(pool.map(lambda band: painter.band(*band), bands))

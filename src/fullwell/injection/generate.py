@@ -1,7 +1,7 @@
 """Catalogues made to a law: places (uniform, grid, Halton, clustered) and magnitudes, from a seed.
 
-Places are pixels of the detector over a box; magnitudes AB. The tables are what `inject` takes; more columns may be added.
-"""
+Places are pixels of the detector over a box; magnitudes AB. The tables are what `inject` takes; more columns may
+be added."""
 
 from __future__ import annotations
 
@@ -40,8 +40,9 @@ def make_catalog(
     Parameters
     ----------
     area : a frame, or a box of its detector. edge : how far places stay inside it [pixel].
-    layout : "uniform"; "grid", as square as it goes; "halton", evenly without a lattice (Halton 1960); "clustered", with
-        a normal distribution of width `radius` [pixel] about the places `near` (m, 2) of x, y, in turn.
+    layout : "uniform"; "grid", as square as it goes; "halton", evenly without a lattice (Halton 1960);
+        "clustered", with a normal distribution of width `radius` [pixel] about the places `near` (m, 2) of x, y,
+        in turn.
     mag : AB magnitude, or the (bright, faint) ends of a distribution whose density grows as 10**(slope * mag).
     flux : in its stead [unit of the image], or the ends of a distribution that is even in its logarithm.
     columns : further ones: numbers for all, arrays, or (low, high) of a uniform distribution.

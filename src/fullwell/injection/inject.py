@@ -1,8 +1,8 @@
 """`inject`: sources of a catalogue into a calibrated frame, with the noise that they would have had.
 
-Model        a source of mean flux dI in a pixel adds k ~ Poisson(dI / K) collected electrons: K k to the image, K**2 k to
-             the variance ("realised", made from counts) or K dI ("expected", made from a model). K is the effective gain.
-             It enters the noise only: a wrong K never changes the mean flux.
+Model        a source of mean flux dI in a pixel adds k ~ Poisson(dI / K) collected electrons: K k to the image,
+             K**2 k to the variance ("realised", made from counts) or K dI ("expected", made from a model). K is the
+             effective gain. It enters the noise only: a wrong K never changes the mean flux.
 Negative     light (negative sources, wings of a PSF) is taken off without noise and lowers no variance.
 Full well    electrons above it are lost: the pixel is cut there and marked SAT. Pixels that are SAT already stay.
 Untouched    NO_DATA, NaN, and pixels whose K is not known; all without light.
@@ -89,29 +89,33 @@ def inject(
     Parameters
     ----------
     frame : corrected, in adu, electron or nJy; or an `Injected`, to be injected into again.
-    catalog : astropy Table, mapping of columns, or file (CSV, ECSV, FITS, Parquet). Columns: x, y [pixel of the detector,
-        whole at the middle of pixels] or ra, dec [deg]; mag (AB), nJy or flux [unit of the image]; source_type ("star" where
-        it is not there); what profiles need (`injection.columns`); draw_size [pixel], seed, id.
+    catalog : astropy Table, mapping of columns, or file (CSV, ECSV, FITS, Parquet). Columns: x, y [pixel of the
+        detector, whole at the middle of pixels] or ra, dec [deg]; mag (AB), nJy or flux [unit of the image];
+        source_type ("star" where it is not there); what profiles need (`injection.columns`); draw_size [pixel],
+        seed, id.
     gain : K. None: `effective_gain(frame, flat=flat, repo=repo, photo=photo)`.
     psf : see `fullwell.injection.psf.psf_of`. None: that of the frame. wcs : astropy WCS; None: that of the frame.
     photo : nJy per electron (adu) after the flat: number, map, or function of (x, y). None: that of the frame.
     seed : of the random numbers; a column `seed` overrules it for its source.
     noise : "none" adds the mean. variance : which increment; "auto" as `gain.convention` says.
-    saturation : full well [electron]: number, map, by amplifier, or "none"; None: saturation level times gain of the detector.
-    interpolated : INTRP pixels get the mean light and INJECTED_INTERP ("mark"), are interpolated anew ("reapply"), or are left.
+    saturation : full well [electron]: number, map, by amplifier, or "none"; None: saturation level times gain of
+        the detector.
+    interpolated : INTRP pixels get the mean light and INJECTED_INTERP ("mark"), are interpolated anew ("reapply"),
+        or are left.
     aperture : radius [pixel] in which a star has the flux of the catalogue; None: the flux is the total.
     jobs : threads.
 
     Returns
     -------
     Injected
-        frame with planes INJECTED (every pixel that changed, or took light above 0.01 of its noise) and INJECTED_CORE (above
-        half of a maximum), truth, gain.
+        frame with planes INJECTED (every pixel that changed, or took light above 0.01 of its noise) and
+        INJECTED_CORE (above half of a maximum), truth, gain.
 
     Raises
     ------
     UsageError, DataError
-        what is missing or cannot be meant: columns, PSF, WCS, photometric calibration, options. MissingProduct: the flat.
+        what is missing or cannot be meant: columns, PSF, WCS, photometric calibration, options. MissingProduct:
+        the flat.
     """
     _options(noise, variance, interpolated)
     again = frame if isinstance(frame, Injected) else None
@@ -120,7 +124,8 @@ def inject(
     _calibrated(before)
     world = world_of(before, wcs) or (again.world if again else None)
     sources = sources_of(
-        catalog, box=before.box, unit=before.unit, band=before.observation.band, world=world, photo=photo_of(before, photo)
+        catalog, box=before.box, unit=before.unit, band=before.observation.band, world=world,
+        photo=photo_of(before, photo)
     )  # fmt: skip
     keys = _keys(before, sources, seed)
     if again:
@@ -141,8 +146,9 @@ def inject(
     _needs_psf(sources, model, before)
     convention = gain.convention if variance == "auto" else variance
     painter = Painter(
-        out, gain, sources, keys, model, _scales(sources, model, aperture), extents, pictures, _bits(out.mask, interpolated),
-        NOISES[noise], CONVENTIONS[convention] if out.variance is not None else 0, FAINT, _well(before, saturation),
+        out, gain, sources, keys, model, _scales(sources, model, aperture), extents, pictures, _bits(out.mask,
+        interpolated), NOISES[noise], CONVENTIONS[convention] if out.variance is not None else 0, FAINT,
+        _well(before, saturation),
     )  # fmt: skip
     old = before.mask["SAT"] if before.mask is not None else False
     sums = draw(painter, jobs)
@@ -286,7 +292,7 @@ def _scales(sources: Sources, psf: Psf | None, aperture: float | None) -> NDArra
 
 
 def _well(frame: Frame, saturation: Any) -> Any:
-    """Rows of the frame -> full well of their pixels [electron], (1, 1) where it is one number; NaN where there is none."""
+    """Rows of the frame -> full well of their pixels [electron], (1, 1) where it is one number; else infinite."""
     detector = frame.detector
     if isinstance(saturation, np.ndarray) and saturation.ndim == 2:
         if saturation.shape != frame.shape:

@@ -1,7 +1,7 @@
 """Pictures of extended sources, drawn by GalSim (an extra) through the PSF; and how far every source reaches.
 
-Shapes lie in the tangent plane of the sky where the frame has celestial coordinates (beta from east towards north), else
-in pixels (beta from x towards y); lengths in arcsec need such coordinates, ``half_light_radius_pix`` and
+Shapes lie in the tangent plane of the sky where the frame has celestial coordinates (beta from east towards
+north), else in pixels (beta from x towards y); lengths in arcsec need such coordinates, ``half_light_radius_pix`` and
 ``trail_length_pix`` do not. The flux is the total one of the profile, of a trail as well.
 """
 

@@ -18,7 +18,7 @@ __all__ = ["CalledPsf", "psf_of"]
 
 @dataclass(frozen=True, eq=False)
 class CalledPsf:
-    """A function (x, y) [pixel of the detector] -> image of odd sides, centred on its middle, `sampling` samples a pixel."""
+    """A function (x, y) [pixel of the detector] -> image of odd sides, centred on its middle."""
 
     function: Callable[[float, float], Any]
     sampling: int = 1

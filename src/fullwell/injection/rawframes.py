@@ -1,8 +1,9 @@
 """Sources put into raw frames, so that every correction sees them: crosstalk, non-linearity, gain, flat, saturation.
 
-Model        collected electrons k ~ Poisson(flat * flux * PSF), laid where the amplifiers have the pixels; to adu by the
-             gain, through the non-linearity at the level that the pixel has, and to the neighbours by crosstalk: the
-             `add` of each effect. Integers are rounded, and cut at the largest count.
+Model        collected electrons k ~ Poisson(flat * flux * PSF), laid where the amplifiers have the pixels; to adu
+             by the gain, through the non-linearity at the level that the pixel has, and to the neighbours by
+             crosstalk: the `add` of each effect. Integers are rounded up or down by chance, so that
+             the mean is kept (a plain rounding would lose light below half a count), and cut at the largest count.
 Assumes      the level of each amplifier is the median of its serial overscan, 0 where it has none.
 References   injection note, A.3 ("where to inject").
 """
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fullwell.base.errors import UsageError
-from fullwell.base.provenance import Record
+from fullwell.base.provenance import Record, content_id
 from fullwell.cameras import Detector
 from fullwell.frames import Frame, Plane
 from fullwell.injection.effective_gain import EffectiveGain
 from fullwell.injection.inject import inject
+from fullwell.kernels.random import uniforms
 
 __all__ = ["InjectedRaw", "inject_raw"]
 
@@ -69,7 +71,9 @@ def inject_raw(
     detector = frame.detector
     if not frame.raw or detector is None:
         raise UsageError(
-            "this frame is no raw frame of a known detector", where=frame.source or None, remedy="inject takes corrected ones"
+            "this frame is no raw frame of a known detector",
+            where=frame.source or None,
+            remedy="inject takes corrected ones",
         )
     gains = _gain(detector, gain, frame)
     response = np.ones(detector.box.shape, np.float32) if flat is None else np.asarray(flat.image, np.float32)
@@ -85,8 +89,8 @@ def inject_raw(
     with np.errstate(divide="ignore"):
         k = np.where(response > 0, 1 / response, np.nan).astype(np.float32)
     drawn = inject(
-        empty, catalog, gain=EffectiveGain(k, detector.box, "electron", "flat"), psf=psf, wcs=wcs, photo=photo, seed=seed,
-        noise=noise, variance="none", saturation="none", jobs=jobs,
+        empty, catalog, gain=EffectiveGain(k, detector.box, "electron", "flat"), psf=psf, wcs=wcs, photo=photo,
+        seed=seed, noise=noise, variance="none", saturation="none", jobs=jobs,
     )  # fmt: skip
     electrons = (drawn.frame.image.array * np.where(response > 0, response, 0)).astype(np.float32)
     added = _added(frame, detector, electrons, gains, linearity, crosstalk)
@@ -94,7 +98,7 @@ def inject_raw(
     values = image.astype(np.float64) + added
     if image.dtype.kind in "iu":
         limits = np.iinfo(image.dtype)
-        values = np.clip(np.rint(values), limits.min, limits.max)
+        values = np.clip(np.floor(values + _dither(frame, seed)), limits.min, limits.max)
     drawn.truth.meta["level"] = "raw"
     record = drawn.frame.history[-1]
     out = replace(
@@ -103,6 +107,16 @@ def inject_raw(
         metadata={**frame.metadata, "INJECTED": True, "FW INJECT SEED": seed, "FW INJECT LEVEL": "raw"},
     ).with_history(Record("inject raw", config=record.config, numbers=record.numbers, note=record.note))
     return InjectedRaw(out, drawn.truth, electrons, frame)
+
+
+def _dither(frame: Frame, seed: int) -> NDArray[np.float64]:
+    """A number inside (0, 1) for each pixel, of the seed and the exposure."""
+    obs = frame.observation
+    key = np.uint64(int(content_id(seed, obs.instrument, obs.exposure_id, obs.obs_id, obs.detector_id)[:16], 16))
+    out, spare = np.empty(frame.shape), np.empty(frame.shape[1])
+    for y in range(frame.shape[0]):
+        uniforms(y, 0, 0, np.uint64(0), key, out[y], spare)
+    return out
 
 
 def _gain(detector: Detector, gain: Any, frame: Frame) -> Any:

@@ -13,7 +13,7 @@ __all__ = ["reapply"]
 
 
 def reapply(before: Frame, after: Frame) -> None:
-    """Give INTRP pixels of `after` what was added to their neighbours, in place, with the weights of the step that filled them.
+    """Give INTRP pixels of `after` what was added to their neighbours, in place, with the weights that filled them.
 
     Image and variance are linear in the neighbours, image with weights w and variance with w**2; so what was added is
     interpolated by itself. The settings of the step are those of the history, its defaults where there is no record.

@@ -19,10 +19,11 @@ def truth_table(
 ) -> Any:
     """An astropy Table, sorted by id.
 
-    Columns: id; source_type; x, y [pixel of the detector]; ra, dec [deg]; mag (AB); flux_true [unit of the image], of the
-    catalogue; flux_laid, its part on pixels that take light; flux_drawn, with its noise and before full wells are cut;
-    electrons, drawn; n_pix; n_sat, pixels in the stamp that reach the full well by the injection; k, the effective gain at
-    the centre [unit/electron]; x0, y0, x1, y1 of the stamp (half open); status, bits of `Status` (named in the meta).
+    Columns: id; source_type; x, y [pixel of the detector]; ra, dec [deg]; mag (AB); flux_true [unit of the image],
+    of the catalogue; flux_laid, its part on pixels that take light; flux_drawn, with its noise and before full
+    wells are cut; electrons, drawn; n_pix; n_sat, pixels in the stamp that reach the full well by the injection;
+    k, the effective gain at the centre [unit/electron]; x0, y0, x1, y1 of the stamp (half open);
+    status, bits of `Status` (named in the meta).
 
     Parameters
     ----------

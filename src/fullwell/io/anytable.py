@@ -30,7 +30,9 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise FileError(f"the table cannot be read: {error.strerror or error}", where=name) from None
     except Exception as error:
         raise FileError(
-            f"the file holds no table that can be read: {error}", where=name, remedy="FITS, ECSV, CSV, white space or Parquet"
+            f"the file holds no table that can be read: {error}",
+            where=name,
+            remedy="FITS, ECSV, CSV, white space or Parquet",
         ) from None
 
 
@@ -42,7 +44,9 @@ def _parquet(name: str) -> Any:
         from pyarrow import parquet
     except ImportError:
         raise FileError(
-            "Parquet is read by pyarrow, which is not installed", where=name, remedy="pip install pyarrow, or give a CSV"
+            "Parquet is read by pyarrow, which is not installed",
+            where=name,
+            remedy="pip install pyarrow, or give a CSV",
         ) from None
     try:
         stored = parquet.read_table(name)
@@ -50,4 +54,6 @@ def _parquet(name: str) -> Any:
     except OSError as error:
         raise FileError(f"the table cannot be read: {error.strerror or error}", where=name) from None
     except Exception as error:
-        raise FileError(f"the file holds no table that can be read: {error}", where=name, remedy="is it Parquet?") from None
+        raise FileError(
+            f"the file holds no table that can be read: {error}", where=name, remedy="is it Parquet?"
+        ) from None

@@ -21,7 +21,20 @@ from fullwell.frames.psf import GaussianPsf, GridPsf, ImagePsf, MoffatPsf
 __all__ = ["from_json", "to_json"]
 
 _KINDS: dict[str, type] = {
-    kind.__name__: kind for kind in (Amplifier, Box, Detector, GainMap, GaussianPsf, GridPsf, ImagePsf, MoffatPsf, Observation, Orientation, Record)
+    kind.__name__: kind
+    for kind in (
+        Amplifier,
+        Box,
+        Detector,
+        GainMap,
+        GaussianPsf,
+        GridPsf,
+        ImagePsf,
+        MoffatPsf,
+        Observation,
+        Orientation,
+        Record,
+    )
 }
 
 

@@ -231,7 +231,7 @@ def _tables(frame: Frame) -> Iterator[tuple[str, dict[str, list[str]]]]:
 
 
 def _companions(frame: Frame) -> dict[str, Any]:
-    """PSF, photometric calibration and background that a file can carry: a PSF of `frames.psf`, numbers; others are told."""
+    """PSF, photometric calibration and background where a file can carry them; a warning names the others."""
     out: dict[str, Any] = {}
     for name, kinds in (
         ("psf", (GaussianPsf, GridPsf, ImagePsf, MoffatPsf)),

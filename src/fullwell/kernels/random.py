@@ -85,7 +85,7 @@ def _log_factorial(n: float) -> float:
 
 @kernel
 def poisson(mean: float, u: float, v: float, y: int, x: int, source: Any, key: Any) -> float:
-    """A Poisson number of `mean`, from u and v of attempt 0 of a pixel, and where these are rejected from later attempts.
+    """A Poisson number of `mean`, from u and v of attempt 0 of a pixel, and of later attempts where these fail.
 
     Inversion below `FEW`; above it Hörmann's transformed rejection with squeeze (PTRS, 1993), as NumPy has it.
     """

@@ -181,7 +181,8 @@ def lay_points(
     Parameters
     ----------
     tables : (m, H, W) as `shifted` takes them, scaled as wanted; which : (n,) table of each source.
-    halves : (n,) half size of the stamps [pixel]. flux, ys, xs : (n,); places in the band, whole at the middle of pixels.
+    halves : (n,) half size of the stamps [pixel]. flux, ys, xs : (n,); places in the band, whole at the middle of
+        pixels.
     sums : (n, 4). The others as of `lay`.
     """
     most = 0
@@ -197,7 +198,8 @@ def lay_points(
         shifted(tables[which[i]], sampling, xs[i] - cx, ys[i] - cy, work, stamp)
         place = (int(cy) - half, int(cx) - half)
         lay(
-            stamp, flux[i], place[0], place[1], gain, origin, sources[i], keys[i], noise, count, light, less, core, sums[i]
+            stamp, flux[i], place[0], place[1], gain, origin, sources[i], keys[i], noise, count, light, less, core,
+            sums[i]
         )  # fmt: skip
 
 
@@ -223,8 +225,9 @@ def settle(
     Parameters
     ----------
     image : (rows, nx). variance : the same, or of size 0. mask : (rows, nx) uint32.
-    gain : (rows, nx) [unit/electron]; background [unit] and flat (relative variance) : (rows, nx) or (1, 1), the flat of
-        size 0 where the variance does not carry it; well : (rows, nx) or (1, 1) full well [electron], NaN where there is none.
+    gain : (rows, nx) [unit/electron]; background [unit] and flat (relative variance) : (rows, nx) or (1, 1), the
+        flat of size 0 where the variance does not carry it; well : (rows, nx) or (1, 1) full well [electron], NaN where
+        there is none.
     bits : (7,) uint32 of SAT, INJECTED, INJECTED_CORE, INTRP, INJECTED_INTERP, of pixels that are left (NO_DATA), and
         1 where interpolated pixels take the mean light, 0 where they are left.
     convention : 0 leaves the variance, 1 realised, 2 expected. faint : INJECTED is set where light is above this times
