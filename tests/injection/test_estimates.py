@@ -19,6 +19,7 @@ from fullwell.injection.closed import closed_form
 from fullwell.injection.convention import convention_of, neighbours
 from fullwell.injection.from_planes import planes_of
 from fullwell.injection.windows import local_median, spread_out, tiles_of, window_slope
+from fullwell.products import Flat
 from fullwell.reduction import isr
 from fullwell.simulation import ScienceScene, StarField, grid_detector, masters, sensor_of, simulate
 
@@ -250,7 +251,9 @@ def test_through_the_real_isr(unit: str) -> None:
     scene = ScienceScene(band="u", sky=3.0, stars=StarField(n=80, flux_min=100.0, flux_max=2e4))
     products = masters(sensor, seed=8, band="u", n_bias=64, n_dark=64)
     done = isr(simulate(scene, sensor, seed=1, workers=1).frame, products)
-    truth = effective_gain(done, flat=products["flat"])
+    flat = products["flat"]
+    assert isinstance(flat, Flat)
+    truth = effective_gain(done, flat=flat)
     frame = done
     if unit == "nJy":
         assert done.variance is not None and done.mask is not None

@@ -45,6 +45,7 @@ def test_electrons(frame: Frame, products: dict[str, Any]) -> None:
     gain = effective_gain(frame, flat=flat)
     assert (gain.method, gain.unit, gain.convention, gain.rms) == ("flat", "electron", "realised", 0.0)
     np.testing.assert_allclose(gain.k, 1 / flat.image, rtol=2e-7)
+    assert gain.flat_variance is not None
     np.testing.assert_allclose(gain.flat_variance, 1e-6 / flat.image**2, rtol=2e-6)
     assert gain.background == 0.0 and frame.variance is not None
     image = frame.image.array

@@ -162,8 +162,9 @@ class _Pairs:
         keep = np.isfinite(rise)
         if np.count_nonzero(keep) < _PAIRS:
             return math.nan, math.nan
-        middle = np.median(rise[keep])
-        far = 1.4826 * np.median(np.abs(rise[keep] - middle))
+        some = rise[keep][:: max(1, self.count // 10_000)]
+        middle = np.median(some)
+        far = 1.4826 * np.median(np.abs(some - middle))
         keep &= np.abs(rise - middle) <= 6 * far if far > 0 else keep
         u, t = rise[keep], step[keep]
         total = float(t @ t)

@@ -29,6 +29,10 @@ _MINIMUM = 200
 _ENOUGH = 2_000_000
 """Pixels that the correlation is taken of."""
 _SQUARE = 16
+_SAMPLE = 4096
+"""Pixels that a clipping limit is taken of."""
+_WINDOWS = 250
+"""Windows, spread over the frame, that the convention is read off."""
 
 F8 = NDArray[np.float64]
 
@@ -68,6 +72,7 @@ def sky_of(image: F8, good: NDArray[np.bool_], clip: float = 3.0) -> NDArray[np.
         values = image[keep]
         if not values.size:
             break
+        values = values[:: max(1, values.size // _SAMPLE)]
         middle = float(np.median(values))
         sigma = 1.4826 * float(np.median(np.abs(values - middle)))
         keep = good & (np.abs(image - middle) <= clip * sigma)
@@ -83,7 +88,8 @@ def convention_of(planes: Planes) -> tuple[Convention, float]:
         no window of 64 pixels has 200 sky pixels with noise.
     """
     found = []
-    for part in sky_windows(planes.image, planes.good):
+    windows = sky_windows(planes.image, planes.good)
+    for part in windows[:: max(1, len(windows) // _WINDOWS)]:
         keep = sky_of(planes.image[part], planes.good[part])
         i, v = planes.image[part][keep], planes.variance[part][keep]
         if i.size < _MINIMUM or not np.ptp(i) > 0:

@@ -95,7 +95,7 @@ def block_means(image: F8, variance: F8) -> BlockMeans:
             break
         source = found
         level = _around(means[1], source)
-    return BlockMeans(*means, count, np.stack([_around(means[0], source), level]), source)
+    return BlockMeans(means[0], means[1], count, np.stack([_around(means[0], source), level]), source)
 
 
 def _around(values: F8, source: NDArray[np.bool_], reach: int = 4) -> F8:
@@ -131,7 +131,9 @@ def _grouped(means: BlockMeans) -> tuple[F8, F8, F8, F8]:
     keep = np.bincount(number, (light != 0).ravel()) > 0
     weight = np.maximum(np.bincount(number, np.abs(light).ravel()), 1e-300)
     places = [np.bincount(number, (np.abs(light) * p).ravel()) / weight for p in (x, y)]
-    return total[keep], np.bincount(number, noise.ravel())[keep], places[0][keep], places[1][keep]
+    every = (total, np.bincount(number, noise.ravel()), *places)
+    sums = [np.asarray(one, np.float64)[keep] for one in every]
+    return sums[0], sums[1], sums[2], sums[3]
 
 
 def bright_slope(planes: Planes, parts: Sequence[Sequence[Tile]], limit: float) -> tuple[F8, float]:
@@ -261,7 +263,8 @@ def _background(every: Sequence[BlockMeans], r: float) -> tuple[float, float, in
         if abs(value) < 1e-6:
             break
     explained = np.nan_to_num(closed_form(level[0], level[1], r, b)) * total
-    _, error = jackknife(np.bincount(number, explained), np.bincount(number, rise))
+    sums = [np.asarray(np.bincount(number, values), np.float64) for values in (explained, rise)]
+    _, error = jackknife(sums[0], sums[1])
     return b, error, int(number.max()) + 1
 
 

@@ -130,7 +130,7 @@ def window_slope(planes: Planes, tiles: Sequence[Tile], window: int = WINDOW) ->
     errors: list[float] = []
     steps: list[float] = []
     for tile in tiles:
-        image, variance, good = (p[tile.part] for p in (planes.image, planes.variance, planes.good))
+        image, variance, good = planes.image[tile.part], planes.variance[tile.part], planes.good[tile.part]
         rows, columns = -(-image.shape[0] // window), -(-image.shape[1] // window)
         found = np.full((rows, columns), np.nan)
         for r in range(rows):
@@ -161,9 +161,8 @@ def region_slope(planes: Planes, tiles: Sequence[Tile]) -> tuple[F8, float]:
     out = np.full(planes.image.shape, np.nan)
     for name in dict.fromkeys(tile.name for tile in tiles):
         parts = [tile.part for tile in tiles if tile.name == name]
-        image, variance, good = (
-            np.concatenate([p[part].ravel() for part in parts]) for p in (planes.image, planes.variance, planes.good)
-        )
+        image, variance = (np.concatenate([p[part].ravel() for part in parts]) for p in (planes.image, planes.variance))
+        good = np.concatenate([planes.good[part].ravel() for part in parts])
         k, _ = _slope(image, variance, good, 0.0)
         if not k > 0:
             raise _no_slope(planes, f"amplifier {name}" if name else "region")
