@@ -45,6 +45,7 @@ def test_kinds_that_were_guessed_and_a_level_that_is_unknown_are_said(run, tmp_p
     for name in ("zero_flux", "cov_sum", "pair_noise_subtracted"):  # the bias takes the level off
         assert abs(found[name]["value"] - 1.5) < 4 * found[name]["error"], name
     assert "note:" not in good.err
+    assert "A turnoff at the brightest pair is a lower limit" in shown and ". The model error is" in shown
 
 
 def test_setups_of_one_detector_keep_a_file_each(run, tmp_path: Path) -> None:

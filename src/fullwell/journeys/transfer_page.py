@@ -111,7 +111,13 @@ def _adopted(ptc: Ptc) -> str:
 
     about = ESTIMATORS[ptc.estimator].about if ptc.estimator in ESTIMATORS else ""
     spread = "The model error is the spread of the estimators that are free of the brighter-fatter effect."
-    return f"Adopted: {ptc.estimator or 'none'}. {about} {spread} The read noise is that at zero signal."
+    about = f" {about}." if about else ""
+    open_end = any(
+        np.isfinite(points.mean).any() and turnoff >= np.nanmax(points.mean)
+        for points, turnoff in zip(ptc.points, ptc.turnoff, strict=False)
+    )
+    end = " A turnoff at the brightest pair is a lower limit: the curve does not end in these data." if open_end else ""
+    return f"Adopted: {ptc.estimator or 'none'}.{about} {spread} The read noise is that at zero signal.{end}"
 
 
 def _row(ptc: Ptc, i: int) -> list[Any]:
