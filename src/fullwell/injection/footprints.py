@@ -92,7 +92,7 @@ class Scene:
         return image + self.background
 
 
-def _part(value: F8 | float | None, box: Box, wanted: Box) -> F8 | float:
+def _part(value: NDArray[np.float32] | float | None, box: Box, wanted: Box) -> F8 | float:
     """The pixels `wanted` of a map that covers `box`; a number stays one, None is 0."""
     if value is None or not isinstance(value, np.ndarray):
         return float(value or 0.0)
@@ -105,7 +105,7 @@ def regions(frame: Frame) -> tuple[tuple[str, ...], NDArray[np.int16]]:
     if frame.detector is None:
         out[...] = 0
         return ("all",), out
-    names = []
+    names: list[str] = []
     for amp in frame.detector:
         common = amp.trimmed.intersection(frame.box)
         if common is None or not common.area:
@@ -152,10 +152,10 @@ class Pixels:
         keep = pair >= 0
         number = np.cumsum(keep) - 1
         hit = keep[self.star]
-        pixels = (self.y, self.x, self.image, self.variance)
-        y, x, image, variance = (v[hit] for v in pixels)
-        star = number[self.star[hit]]
-        return Pixels(y, x, image, variance, star, self.region[hit], self.injected[keep], self.flux[keep], pair[keep])
+        return Pixels(
+            self.y[hit], self.x[hit], self.image[hit], self.variance[hit], number[self.star[hit]], self.region[hit],
+            self.injected[keep], self.flux[keep], pair[keep],
+        )  # fmt: skip
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -195,7 +195,7 @@ def star_pixels(scene: Scene, image: F8, variance: F8, native: F8 | None = None,
     y, x = np.nonzero(use[labels])
     star = number[labels[y, x]]
     injected = has_injected[use]
-    flux = np.bincount(star, (image - level)[y, x], injected.size)
+    flux = np.bincount(star, (image - level)[y, x], injected.size).astype(np.float64)
     alone = np.full(injected.size, -1, np.int64)
     return Pixels(y, x, image[y, x], variance[y, x], star, scene.region[y, x].astype(np.int64), injected, flux, alone)
 
