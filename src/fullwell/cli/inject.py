@@ -17,6 +17,29 @@ def _option(name: str, metavar: str, text: str) -> Any:
     return typer.Option(name, metavar=metavar, help=text, show_default=False)
 
 
+Noise = Annotated[str, typer.Option("--noise", metavar="LAW", help="poisson, gaussian or none.")]
+Variance = Annotated[str, typer.Option("--variance", metavar="WAY", help="auto, realised, expected or none.")]
+Interpolated = Annotated[str, typer.Option("--interpolated", metavar="WAY", help="mark, reapply or skip.")]
+Seed = Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers; recorded.")]
+Number = Annotated[int, typer.Option("--number", metavar="N", min=1, help="Of generated stars.")]
+Verify = Annotated[bool, typer.Option("--verify", help="Try to tell the sources from data; exit 1 if that works.")]
+Catalog = Annotated[
+    Path | None, typer.Argument(metavar="CATALOG", show_default=False, help="Sources: CSV, ECSV, FITS or Parquet.")
+]
+Flat = Annotated[Path | None, _option("--flat", "FILE", "The flat that was divided out.")]
+Repo = Annotated[Path | None, _option("--repo", "REPO", "Repository that has the flat of the frame.")]
+Psf = Annotated[
+    str | None, _option("--psf", "PSF", "gaussian:FWHM, moffat:FWHM:BETA [pixel], or a FITS image; else the frame's.")
+]
+Photo = Annotated[float | None, _option("--photo", "N", "nJy per electron (adu) after the flat.")]
+Saturation = Annotated[float | None, _option("--saturation", "N", "Full well [electron]; else the detector's.")]
+Generate = Annotated[
+    str | None, _option("--generate", "LAYOUT", "In place of CATALOG: stars, uniform, grid or halton.")
+]
+Mag = Annotated[str | None, _option("--mag", "LOW:HIGH", "AB magnitudes of generated stars.")]
+Flux = Annotated[str | None, _option("--flux", "LOW:HIGH", "Or their fluxes [unit of the image].")]
+
+
 @app.command(
     epilog="Example: fullwell inject done/frame.fits --generate uniform --number 100 --mag 18:24 --photo 3.1 "
     "--psf moffat:4:3.5 -o injected.fits"
@@ -26,35 +49,21 @@ def inject(
     door: Door,
     frame: Annotated[Path, typer.Argument(metavar="FRAME", show_default=False, help="Corrected frame.")],
     output: OutFile,
-    catalog: Annotated[
-        Path | None,
-        typer.Argument(metavar="CATALOG", show_default=False, help="Sources: CSV, ECSV, FITS or Parquet."),
-    ] = None,
-    flat: Annotated[Path | None, _option("--flat", "FILE", "The flat that was divided out.")] = None,
-    repo: Annotated[Path | None, _option("--repo", "REPO", "Repository that has the flat of the frame.")] = None,
-    psf: Annotated[
-        str | None,
-        _option("--psf", "PSF", "gaussian:FWHM, moffat:FWHM:BETA [pixel], or a FITS image; else the frame's."),
-    ] = None,
-    photo: Annotated[float | None, _option("--photo", "N", "nJy per electron (adu) after the flat.")] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, help="Of the random numbers; recorded.")] = 0,
-    noise: Annotated[str, typer.Option("--noise", metavar="LAW", help="poisson, gaussian or none.")] = "poisson",
-    variance: Annotated[
-        str, typer.Option("--variance", metavar="WAY", help="auto, realised, expected or none.")
-    ] = "auto",
-    interpolated: Annotated[str, typer.Option("--interpolated", metavar="WAY", help="mark, reapply or skip.")] = "mark",
-    saturation: Annotated[
-        float | None, _option("--saturation", "N", "Full well [electron]; else the detector's.")
-    ] = None,
-    generate: Annotated[
-        str | None, _option("--generate", "LAYOUT", "In place of CATALOG: stars, uniform, grid or halton.")
-    ] = None,
-    number: Annotated[int, typer.Option("--number", metavar="N", min=1, help="Of generated stars.")] = 100,
-    mag: Annotated[str | None, _option("--mag", "LOW:HIGH", "AB magnitudes of generated stars.")] = None,
-    flux: Annotated[str | None, _option("--flux", "LOW:HIGH", "Or their fluxes [unit of the image].")] = None,
-    verify: Annotated[
-        bool, typer.Option("--verify", help="Try to tell the sources from data; exit 1 if that works.")
-    ] = False,
+    catalog: Catalog = None,
+    flat: Flat = None,
+    repo: Repo = None,
+    psf: Psf = None,
+    photo: Photo = None,
+    seed: Seed = 0,
+    noise: Noise = "poisson",
+    variance: Variance = "auto",
+    interpolated: Interpolated = "mark",
+    saturation: Saturation = None,
+    generate: Generate = None,
+    number: Number = 100,
+    mag: Mag = None,
+    flux: Flux = None,
+    verify: Verify = False,
 ) -> None:
     """Put sources into a corrected frame, with the noise that they would have had; their truth is written beside it."""
     import fullwell.injection as injection

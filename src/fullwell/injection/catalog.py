@@ -163,12 +163,14 @@ def sources_of(catalog: Any, *, box: Box, unit: str, band: str, world: Any, phot
     shape = {k: given[k] for k in _shape_columns() if k in given}
     carried = {c: np.asarray(table[c]) for c in table.colnames if c.lower() in CARRIED or c.lower().startswith("keep_")}
     content = content_id(*(f"{k}:{np.asarray(v).tolist()}" for k, v in sorted(given.items())), ids)
-    columns = (
+    columns: tuple[Any, ...] = (
         ids, np.where(np.isfinite(seed), np.nan_to_num(seed), -1).astype(np.int64), kind, x, y, ra, dec, flux, mag,
         (size // 2).astype(np.int64), status,
     )  # fmt: skip
+    names_of = ("id", "seed", "kind", "x", "y", "ra", "dec", "flux", "mag", "draw_half", "status")
+    parts: dict[str, Any] = {k: column[order] for k, column in zip(names_of, columns, strict=True)}
     return Sources(
-        *(column[order] for column in columns),
+        **parts,
         shape={k: v[order] for k, v in shape.items()},
         carried={k: v[order] for k, v in carried.items()},
         catalogue=content,

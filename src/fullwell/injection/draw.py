@@ -24,6 +24,7 @@ from fullwell.kernels import stamps
 
 __all__ = ["BAND", "CONVENTIONS", "NOISES", "Painter", "Stamp", "draw"]
 
+_kernels: Any = stamps
 BAND = 256
 """Rows of a band."""
 CHUNK = 512
@@ -83,7 +84,7 @@ class Painter:
         if numbers.size == 0:
             return numbers, sums
         shape = (r1 - r0, box.width)
-        planes = (*(np.zeros(shape) for _ in range(3)), np.zeros(shape, np.uint8))
+        planes: Any = (*(np.zeros(shape) for _ in range(3)), np.zeros(shape, np.uint8))
         gain = self.gain.of(box)[rows]
         origin = np.array([r0, box.x0], np.int64)
         points = self.sources.kind[numbers] == "star"
@@ -91,8 +92,8 @@ class Painter:
         for tables, which, part in self._tables(numbers[at]):
             own = numbers[at[part]]
             some = np.zeros((own.size, 4))
-            stamps.lay_points(
-                tables, which, self.psf.sampling, self._halves(own), (self.sources.flux * self.scale)[own],
+            _kernels.lay_points(
+                tables, which, self._sampling(), self._halves(own), (self.sources.flux * self.scale)[own],
                 self.sources.y[own] - r0, self.sources.x[own] - box.x0, gain, origin, self.sources.id[own],
                 self.keys[own], self.noise, *planes, some,
             )  # fmt: skip
@@ -100,12 +101,15 @@ class Painter:
         for place in np.nonzero(~points)[0]:
             i = int(numbers[place])
             stamp = self.picture(i)
-            stamps.lay(
+            _kernels.lay(
                 stamp.array, float(self.sources.flux[i]), stamp.y0 - r0, stamp.x0 - box.x0, gain, origin,
                 self.sources.id[i], self.keys[i], self.noise, *planes, sums[place],
             )  # fmt: skip
         self._settle(rows, gain, planes)
         return numbers, sums
+
+    def _sampling(self) -> int:
+        return self.psf.sampling if self.psf else 1
 
     def _halves(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         own = self.sources.draw_half[numbers]
@@ -136,7 +140,7 @@ class Painter:
         def plane(value: Any) -> F4:
             return np.asarray(value[part] if isinstance(value, np.ndarray) else np.full((1, 1), value), np.float32)
 
-        stamps.settle(
+        _kernels.settle(
             frame.image.array[rows],
             EMPTY if frame.variance is None else frame.variance.array[rows],
             frame.mask.array[rows],

@@ -77,7 +77,7 @@ def make_catalog(
         table["flux"] = np.exp(np.random.default_rng([seed, 2]).uniform(ends[0], ends[1], number))
     for i, (name, value) in enumerate((columns or {}).items()):
         drawn = isinstance(value, tuple) and len(value) == 2
-        table[name] = np.random.default_rng([seed, 3 + i]).uniform(*value, number) if drawn else value
+        table[name] = np.random.default_rng([seed, 3 + i]).uniform(value[0], value[1], number) if drawn else value
     table.meta["generator"] = f"{layout}, seed {seed}"
     return table
 

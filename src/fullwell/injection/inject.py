@@ -150,24 +150,29 @@ def inject(
         interpolated), NOISES[noise], CONVENTIONS[convention] if out.variance is not None else 0, FAINT,
         _well(before, saturation),
     )  # fmt: skip
-    old = before.mask["SAT"] if before.mask is not None else False
     sums = draw(painter, jobs)
     if interpolated == "reapply":
         from fullwell.injection.reapply import reapply
 
         reapply(before, out)
-    new = out.mask["SAT"] & ~old
-    truth = truth_table(out, sources, gain, sums, extents, new if new.any() else None)
     settings = {
-        "seed": seed,
-        "noise": noise,
-        "variance": convention,
-        "interpolated": interpolated,
-        "aperture": aperture,
-    }
+        "seed": seed, "noise": noise, "variance": convention, "interpolated": interpolated, "aperture": aperture
+    }  # fmt: skip
+    return _finished(painter, sums, before, again, settings, world)
+
+
+def _finished(
+    painter: Painter, sums: Any, before: Frame, again: Injected | None, settings: dict[str, Any], world: World | None
+) -> Injected:
+    """The result, with its truth and its record."""
+    out, sources = painter.frame, painter.sources
+    assert out.mask is not None
+    new = out.mask["SAT"] & ~(before.mask["SAT"] if before.mask is not None and "SAT" in before.mask.schema else False)
+    truth = truth_table(out, sources, painter.gain, sums, painter.extents, new if new.any() else None)
     told = again.frame if again else before
-    out = _recorded(replace(out, history=told.history, metadata=dict(told.metadata)), sources, gain, settings)
-    return Injected(out, truth, gain, before, sources, keys, model, world)
+    out = replace(out, history=told.history, metadata=dict(told.metadata))
+    out = _recorded(out, sources, painter.gain, settings)
+    return Injected(out, truth, painter.gain, before, sources, painter.keys, painter.psf, world)
 
 
 def _options(noise: str, variance: str, interpolated: str) -> None:
@@ -219,10 +224,9 @@ def _together(again: Injected, sources: Sources, keys: NDArray[np.uint64]) -> tu
         for k in {**old.shape, **sources.shape}
     }
     carried = {k: joined(old.carried[k], sources.carried[k]) for k in old.carried if k in sources.carried}
-    merged = Sources(
-        *(joined(getattr(old, name), getattr(sources, name)) for name in names),
-        shape=shape, carried=carried, catalogue=content_id(*sorted((old.catalogue, sources.catalogue))),
-    )  # fmt: skip
+    columns: dict[str, Any] = {name: joined(getattr(old, name), getattr(sources, name)) for name in names}
+    both = content_id(*sorted((old.catalogue, sources.catalogue)))
+    merged = Sources(**columns, shape=shape, carried=carried, catalogue=both)
     return merged, joined(again.keys, keys)
 
 

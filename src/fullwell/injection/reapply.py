@@ -25,7 +25,7 @@ def reapply(before: Frame, after: Frame) -> None:
     from fullwell.effects.interpolation import InterpolationConfig
 
     record = after.last("interpolation")
-    cfg = InterpolationConfig(**record.config) if record is not None else InterpolationConfig()
+    cfg = InterpolationConfig.model_validate(record.config if record is not None else {})
     added = _difference(after.image.array, before.image.array)
     noise = np.zeros((0, 0), np.float32)
     if after.variance is not None and before.variance is not None:

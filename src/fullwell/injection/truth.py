@@ -87,7 +87,7 @@ def _saturated(frame: Frame, extents: Any, sources: Sources, new_sat: NDArray[np
     out = np.zeros(len(sources), np.int64)
     if new_sat is None or not new_sat.any():
         return out
-    rows = new_sat.any(axis=1)
+    rows: Any = new_sat.any(axis=1)
     box = frame.box
     for i in np.nonzero(sources.drawn())[0]:
         x0, y0, x1, y1 = extents[i] - (box.x0, box.y0, box.x0, box.y0)

@@ -234,9 +234,7 @@ def settle(
         the noise, and where a value changes.
     """
     rows, nx = image.shape
-    by, bx = int(background.shape[0] > 1), int(background.shape[1] > 1)
-    fy, fx = int(flat.shape[0] > 1), int(flat.shape[0] > 1)
-    wy, wx = int(well.shape[0] > 1), int(well.shape[1] > 1)
+    b, f, w = int(background.size > 1), int(flat.size > 1), int(well.size > 1)
     carries = variance.size > 0 and convention > 0
     for y in range(rows):
         for x in range(nx):
@@ -260,8 +258,8 @@ def settle(
                 mask[y, x] |= seen
                 continue
             k, n = np.float64(gain[y, x]), count[y, x]
-            signal = before + np.float64(background[y * by, x * bx])
-            top = np.float64(well[y * wy, x * wx])
+            signal = before + np.float64(background[y * b, x * b])
+            top = np.float64(well[y * w, x * w])
             if signal / k + n + minus / k > top:
                 n = max(top - signal / k, 0.0)
                 minus = 0.0
@@ -277,5 +275,5 @@ def settle(
                     added = min(added, k * n)
                 grown = np.float64(variance[y, x]) + k * added
                 if flat.size:
-                    grown += np.float64(flat[y * fy, x * fx]) * added * (2.0 * signal + added)
+                    grown += np.float64(flat[y * f, x * f]) * added * (2.0 * signal + added)
                 variance[y, x] = max(np.float32(grown), variance[y, x])
