@@ -80,10 +80,17 @@ def test_numbers_products_and_pages(run, raw: Path, series: Any, tmp_path: Path)
     done = run("ptc", *files(raw), "-o", tmp_path / "out", "--json")
     assert done.code == 0, done.err
     found = done.data["detectors"][0]
-    assert found["estimator"] in ("fullcov", "fullcov_no_b", "exp") and len(found["pairs"]) == PAIRS and not found["left_over"]
+    assert (
+        found["estimator"] in ("fullcov", "fullcov_no_b", "exp")
+        and len(found["pairs"]) == PAIRS
+        and not found["left_over"]
+    )
     agree(done, series)
     names = {e["name"] for e in amplifiers(done)["A"]["estimators"]}
-    assert {"pair", "zero_flux", "cov_sum", "line", "quadratic", "power", "eotest", "exp"} <= names and names & {"fullcov", "fullcov_no_b"}
+    assert {"pair", "zero_flux", "cov_sum", "line", "quadratic", "power", "eotest", "exp"} <= names and names & {
+        "fullcov",
+        "fullcov_no_b",
+    }
     ptc = fw.read_product(found["files"]["ptc"])
     gain = fw.read_product(found["files"]["gain"])
     assert ptc.id == found["id"] and gain.estimator == found["estimator"] and gain.inputs == (ptc.id,)
