@@ -1,8 +1,9 @@
 """The variance plane is right up to 80 % of full well, by every recipe that makes one, on what the recipe corrects.
 
-Mean squared residual about the true scene over mean variance, masters drawn afresh for each exposure, within 1 %. The ratio
-of means is taken. The recipes of combined frames leave what they are to measure: the truth of a bias is its pattern, that
-of a dark its charge, that of a flat the light times the response. The recipes "bootstrap" and "ptc" make no variance.
+Mean squared residual about the true scene over mean variance, masters drawn afresh for each exposure, within 1 %. The
+ratio of means is taken. The recipes of combined frames leave what they are to measure: the truth of a bias is its
+pattern, that of a dark its charge, that of a flat the light times the response. The
+recipes "bootstrap" and "ptc" make no variance.
 """
 
 from __future__ import annotations
@@ -41,8 +42,10 @@ def build() -> tuple[SensorModel, np.ndarray]:
     shape = (ROWS * len(LEVELS), COLUMNS)
     detector = grid_detector(2, 1, shape, prescan=4, serial=64, parallel=40, gain=1.5, read_noise=5.0)
     sensor = sensor_of(
-        "ideal", 7, detector=detector, spread=0.1, level_drift=2.0, row_noise=1.0, ramp_exponential=10.0, ramp_linear=5.0,
-        bias_pattern=3.0, parallel_pattern=4.0, dark_rate=0.5, dark_spread=0.3, hot_fraction=0.002, hot_rate=5.0,
+        "ideal", 7, detector=detector, spread=0.1, level_drift=2.0, row_noise=1.0, ramp_exponential=10.0,
+        ramp_linear=5.0,
+        bias_pattern=3.0, parallel_pattern=4.0, dark_rate=0.5, dark_spread=0.3, hot_fraction=0.002,
+        hot_rate=5.0,
         full_well=FULL_WELL, nonlinearity=0.02, crosstalk=1e-3, bits=18,
     )  # fmt: skip
     light = np.repeat(np.repeat(LEVELS, ROWS)[:, None], COLUMNS * 2, axis=1)

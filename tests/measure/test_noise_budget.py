@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from carry import carry, filled, plan
+from nines import Nines
 
+from fullwell import io
 from fullwell.base.errors import DataError, FullwellError, GeometryError, UsageError
 from fullwell.cameras import Box
 from fullwell.frames import Frame
@@ -169,3 +174,31 @@ def test_a_frame_in_adu(raw: Frame, products: dict[str, Product]) -> None:
     want, found = noise_budget(done), noise_budget(replace(done, components={}), some)
     for name in ("signal", "sky", "flat"):
         assert found.frame.mean[name] == pytest.approx(want.frame.mean[name], rel=1e-4), name
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Frame]]:
+    """(repository, a frame that its pipeline made)."""
+    place = tmp_path_factory.mktemp("stored")
+    night = Nines(place / "raws", detectors=(3,)).calibrations("g")
+    night.add("science", 1, "g")
+    repo = filled(place / "repo", night)
+    carry(repo, plan(repo))
+    (ref, *_) = repo.butler.query_datasets("post_isr_image", collections="*", find_first=False)
+    yield repo, io.read(repo.file_of(ref))
+    repo.close()
+
+
+def test_products_come_from_the_repository_by_the_ids_of_the_frame(stored: tuple[Any, Frame]) -> None:
+    repo, frame = stored
+    for place in (repo, repo.path):
+        budget = noise_budget(frame, repo=place)
+        assert budget.method == "recomputed"
+        assert {"bias_frame", "dark_frame", "flat"} <= set(budget.planes)
+        assert not [n for n in budget.notes if "not at hand" in n]
+        # the overscan alone is not known row by row
+        assert budget.closure < 5e-3
+    other = {**frame.metadata, "LSST CALIB UUID BIAS": "52101f38-3247-589b-9fa5-b97fa8815ec8"}
+    history = tuple(r for r in frame.history if r.step != "bias")
+    lost = noise_budget(replace(frame, metadata=other, history=history), repo=repo)
+    assert "bias_frame" not in lost.planes and lost.notes[0] == "the bias of this frame (52101f38-324) is not at hand"

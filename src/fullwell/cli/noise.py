@@ -65,7 +65,7 @@ def noise(
     found = noise_budget(frames[0], products, repo, levels=level or (), sky=sky)
     drawn: dict[str, Any] = {"noise_budget": found}
     check = None
-    if len(frames) > 1:
+    if len(frames) > 1 or match:
         check = check_variance(frames, products=products, repo=repo, levels=level or (), match=match)
         drawn["variance_check"] = check
     figures = {} if output is None else _draw(drawn, output)
