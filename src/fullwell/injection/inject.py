@@ -26,7 +26,7 @@ from fullwell.base.provenance import Record, content_id
 from fullwell.frames import Frame, Mask, Plane
 from fullwell.frames.psf import Psf
 from fullwell.injection.catalog import UNDRAWN, Sources, Status, mixed, sources_of
-from fullwell.injection.draw import CONVENTIONS, NOISES, Painter, draw
+from fullwell.injection.draw import BAND, CONVENTIONS, NOISES, Painter, draw
 from fullwell.injection.effective_gain import EffectiveGain
 from fullwell.injection.psf import psf_of
 from fullwell.injection.truth import truth_table
@@ -167,12 +167,24 @@ def _finished(
     """The result, with its truth and its record."""
     out, sources = painter.frame, painter.sources
     assert out.mask is not None
-    new = out.mask["SAT"] & ~(before.mask["SAT"] if before.mask is not None and "SAT" in before.mask.schema else False)
-    truth = truth_table(out, sources, painter.gain, sums, painter.extents, new if new.any() else None)
+    truth = truth_table(out, sources, painter.gain, sums, painter.extents, _newly_saturated(before, out))
     told = again.frame if again else before
     out = replace(out, history=told.history, metadata=dict(told.metadata))
     out = _recorded(out, sources, painter.gain, settings)
     return Injected(out, truth, painter.gain, before, sources, painter.keys, painter.psf, world)
+
+
+def _newly_saturated(before: Frame, after: Frame) -> NDArray[np.bool_]:
+    """Pixels (ny, nx) that are SAT after and were not before, found by bands: a whole temporary plane takes memory."""
+    assert after.mask is not None
+    known = before.mask is not None and "SAT" in before.mask.schema
+    out = np.zeros(after.shape, bool)
+    for y in range(0, after.shape[0], BAND):
+        rows = slice(y, y + BAND)
+        out[rows] = (after.mask.array[rows] & np.uint32(after.mask.value("SAT"))) != 0
+        if known and before.mask is not None:
+            out[rows] &= (before.mask.array[rows] & np.uint32(before.mask.value("SAT"))) == 0
+    return out
 
 
 def _options(noise: str, variance: str, interpolated: str) -> None:
@@ -260,11 +272,17 @@ def _prepared(frame: Frame, interpolated: str) -> Frame:
         variance = Plane(np.array(variance.array, np.float32), frame.box, variance.unit)
     mask = Mask(np.zeros(frame.shape, np.uint32), frame.box) if frame.mask is None else frame.mask.copy()
     names = ["SAT", "INTRP", "NO_DATA", "INJECTED", "INJECTED_CORE"]
-    if interpolated == "mark" and "INTRP" in mask.schema and mask["INTRP"].any():
+    if interpolated == "mark" and "INTRP" in mask.schema and _has(mask, "INTRP"):
         names.append("INJECTED_INTERP")
     for name in names:
         mask.add_plane(name)
     return replace(frame, image=image, variance=variance, mask=mask)
+
+
+def _has(mask: Mask, name: str) -> bool:
+    """Whether any pixel carries a plane."""
+    value = np.uint32(mask.value(name))
+    return any((mask.array[y : y + BAND] & value).any() for y in range(0, mask.shape[0], BAND))
 
 
 def _bits(mask: Mask, interpolated: str) -> NDArray[np.uint32]:
