@@ -131,6 +131,15 @@ def test_arrays_are_enough(series: Any) -> None:
     assert abs(ptc.gain[0] - 1.7) < 4 * math.hypot(ptc.gain_error[0], ptc.gain_model_error[0])
 
 
+def test_flats_of_unequal_light_give_many_levels_a_pair(run, flats: Path, series: Any, tmp_path: Path) -> None:
+    done = run("ptc", *files(flats)[-4:], "-o", tmp_path / "out", "--no-report", "--bins", 12, "--json")
+    assert done.code == 0, done.err
+    found = done.data["detectors"][0]
+    assert len(found["pairs"]) == 24 and found["pairs"][0] == found["pairs"][11] != found["pairs"][12]
+    points = fw.read_product(found["files"]["ptc"]).points[0]
+    assert len(points) == 24 and (np.diff(points.mean[:12]) > 0).all()
+
+
 def test_a_missing_partner_is_named(run, flats: Path, series: Any, tmp_path: Path) -> None:
     (flats / "flat_3b.fits").unlink()
     done = run("ptc", *files(flats), "-o", tmp_path / "out", "--no-report", "--json")

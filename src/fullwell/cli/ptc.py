@@ -47,6 +47,10 @@ Instrument = Annotated[
 Lags = Annotated[int, typer.Option("--lags", min=0, max=32, help="Largest lag of the covariances [pixel].")]
 Clip = Annotated[float, typer.Option("--clip", min=2.0, help="Cut of the difference image [sigma].")]
 Edge = Annotated[int, typer.Option("--edge", min=0, help="Pixels left out along each side of an amplifier.")]
+Bins = Annotated[
+    int,
+    typer.Option("--bins", min=0, help="Flats of unequal light (spectra, twilight): so many levels from each pair."),
+]
 Model = Annotated[str, typer.Option("--model", metavar="auto|fullcov|fullcov_no_b|exp", help="Model of the curve.")]
 Adopt = Annotated[
     str, typer.Option("--adopt", metavar="ESTIMATOR", help="Estimator to adopt; auto: free of brighter-fatter.")
@@ -75,6 +79,7 @@ def ptc(
     lags: Lags = 8,
     clip: Clip = 5.5,
     edge: Edge = 0,
+    bins: Bins = 0,
     model: Model = "auto",
     adopt: Adopt = "auto",
     eotest: TestStand = None,
@@ -98,6 +103,7 @@ def ptc(
         settings={step: dict(values) for step, values in door.settings.items()},
         extract={"lags": lags, "clip": clip, "edge": edge, "charge_key": flux_key},
         solver={"full": "none" if model == "exp" else model, "estimator": adopt},
+        bins=bins,
         pages=report,
         fail_fast=door.fail_fast,
     )

@@ -41,6 +41,7 @@ class TransferOptions(StepConfig):
     settings: dict[str, dict[str, Any]] = Field(default_factory=dict, description="step -> settings")
     extract: dict[str, Any] = Field(default_factory=dict, description="settings of the measurement of points")
     solver: dict[str, Any] = Field(default_factory=dict, description="settings of the fits and of what is adopted")
+    bins: int = Field(default=0, ge=0, description="flats of unequal light: bins of the pixel mean of a pair; 0: none")
     pages: bool = Field(default=True, description="write the report and the interactive pages")
     fail_fast: bool = Field(default=False, description="stop at the first file that fails")
 
@@ -298,6 +299,7 @@ class _Desk:
         """Points, fits and estimators of one detector."""
         from fullwell.base.config import load
         from fullwell.measure.ptc import ExtractConfig, SolveConfig, measure_points, solve
+        from fullwell.measure.ptc.bins import BinConfig, measure_binned
 
         pairs, left = _pairs(flats, self.options)
         if not pairs:
@@ -308,17 +310,25 @@ class _Desk:
                 or "pair them with --pair-by order, or --pairs FILE",
             )
         level = self._level(bias)
-        loaded = [(self._load(a, level), self._load(b, level)) for a, b in pairs]
-        points = measure_points(
-            progress(loaded, f"pairs of {setup.detector}"),
-            config=load(ExtractConfig, self.options.extract, where="settings of the measurement"),
-            jobs=self.jobs,
-            biases=[self._load(i) for i in bias],
+        loaded = progress(
+            [(self._load(a, level), self._load(b, level)) for a, b in pairs], f"pairs of {setup.detector}"
         )
+        names = [(a.name, b.name) for a, b in pairs]
+        if self.options.bins:
+            points = measure_binned(loaded, config=BinConfig(bins=self.options.bins))
+            names = [name for name in names for _ in range(self.options.bins)]
+            names = names if len(names) == len(points[0]) else []
+        else:
+            points = measure_points(
+                loaded,
+                config=load(ExtractConfig, self.options.extract, where="settings of the measurement"),
+                jobs=self.jobs,
+                biases=[self._load(i) for i in bias],
+            )
         ptc = solve(
             points,
             load(SolveConfig, self.options.solver, where="settings of the fits"),
-            pairs=[(a.name, b.name) for a, b in pairs],
+            pairs=names,
             observation=flats[0].observation,
             notes=_missing(points, flats),
             inputs=[i.observation.obs_id or i.name for pair in pairs for i in pair],

@@ -223,4 +223,9 @@ def measure_binned(pairs: Iterable[PairSource], *, config: BinConfig | None = No
         del one, two, pair
     if not found:
         raise UsageError("no pair could be read", where=lost[0] if lost else None, remedy="give pairs of flats")
-    return tuple(joined([*parts, *(_without(name, why) for why in lost)]) for name, parts in found.items())
+    whole = [joined([*parts, *(_without(name, why) for why in lost)]) for name, parts in found.items()]
+    most = max(len(points) for points in whole)
+    return tuple(
+        joined([points, *(_without(points.amp, "no bin: see the other points") for _ in range(most - len(points)))])
+        for points in whole
+    )
