@@ -2,8 +2,8 @@
 
 Mean squared residual about the true scene over mean variance, masters drawn afresh for each exposure, within 1 %. The
 ratio of means is taken. The recipes of combined frames leave what they are to measure: the truth of a bias is its
-pattern, that of a dark its charge, that of a flat the light times the response. The
-recipes "bootstrap" and "ptc" make no variance.
+pattern, that of a dark its charge, that of a flat the light times the response. The recipes "bootstrap" and "ptc"
+make no variance.
 """
 
 from __future__ import annotations
@@ -91,6 +91,5 @@ def test_squared_residual_over_variance(recipe: str) -> None:
     squares, variances = sums_of(recipe)
     ratio = squares.sum(axis=0) / variances.sum(axis=0)
     error = (squares / variances).std(axis=0) / np.sqrt(EXPOSURES)
-    print(recipe, ratio, error)
     assert (error < 0.0025).all()
     np.testing.assert_allclose(ratio, 1, atol=TOLERANCE)

@@ -5,7 +5,8 @@ means add up exactly. Medians are what a typical pixel has; they do not add up.
 Beside them stands what the variance does not hold: charge repels charge (brighter-fatter), so that a pixel of N
 electrons scatters less than N. Where nothing corrects the images, that share of the Poisson term is not there in
 reality; for flat light it is C00(N) - N of the covariance model of a photon transfer, -19 % at 80 000 electrons for
-a00 of -2.7e-6. For stars it is an estimate of size: their light is not flat, and their mean profile changes too.
+a00 of -2.7e-6. For simulated stars of sigma 2 pixels it held to 1 % of V at all levels; their mean
+profile changes too, by -2 % at such peaks, which no variance holds.
 """
 
 from __future__ import annotations

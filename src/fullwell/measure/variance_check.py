@@ -150,7 +150,7 @@ def check_variance(
         squares = sum((image - truth) ** 2 for image in images) / len(frames)
         flux, freedom = np.asarray(truth, np.float64), len(frames)
     else:
-        mean = sum(images) / len(frames)
+        mean = np.mean(images, axis=0)
         squares = sum((image - mean) ** 2 for image in images) / (len(frames) - 1)
         flux, freedom = _neighbours(mean, ok), len(frames) - 1
     ok = ok & np.isfinite(variance) & np.isfinite(flux)
@@ -251,7 +251,7 @@ class _Ratios:
         y, x = (np.minimum(np.arange(n) * TILES // max(n, 1), TILES - 1) for n in (ny, nx))
         label = (y[:, None] * TILES + x[None, :])[at]
         sums = [np.bincount(label, w, TILES * TILES) for w in (self.squares[at], self.variance[at], None)]
-        return sums[0], sums[1], sums[2].astype(np.float64)
+        return sums[0].astype(np.float64), sums[1].astype(np.float64), sums[2].astype(np.float64)
 
     def of(self, name: str, at: NDArray[np.bool_]) -> Chi2:
         """The ratio of the pixels `at`."""
