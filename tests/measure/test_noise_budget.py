@@ -13,9 +13,9 @@ from carry import carry, filled, plan
 from nines import Nines
 
 from fullwell import io
-from fullwell.base.errors import DataError, FullwellError, GeometryError, UsageError
+from fullwell.base.errors import DataError, FullwellError, GeometryError, UnitError, UsageError
 from fullwell.cameras import Box
-from fullwell.frames import Frame
+from fullwell.frames import Frame, Plane
 from fullwell.measure import noise_budget
 from fullwell.measure.noise_budget import deficit
 from fullwell.products import Flat, Product, Ptc
@@ -159,6 +159,34 @@ def test_products_of_others_are_refused(plain: Frame, products: dict[str, Produc
 def test_nothing_that_tells_electrons_is_an_error(plain: Frame) -> None:
     with pytest.raises(DataError, match="how many electrons"):
         noise_budget(plain)
+
+
+def test_a_calibrated_frame_has_the_shares_of_the_electrons(kept: Frame, plain: Frame) -> None:
+    """In nJy, 30 of them an electron: from its kept parts alone; without them the scale is missed."""
+
+    def calibrated(frame: Frame) -> Frame:
+        assert frame.variance is not None
+        planes = {name: Plane(900 * p.array, p.box, "nJy2") for name, p in frame.components.items()}
+        image, variance = Plane(30 * frame.image.array, unit="nJy"), Plane(900 * frame.variance.array, unit="nJy2")
+        return replace(frame, image=image, variance=variance, components=planes)
+
+    want, found = noise_budget(kept).frame, noise_budget(calibrated(kept)).frame
+    for name, value in want.mean.items():
+        if name != "unattributed":
+            assert found.mean[name] == pytest.approx(900 * value, rel=1e-5), name
+    with pytest.raises(UnitError, match="how many nJy"):
+        noise_budget(calibrated(plain))
+
+
+def test_a_background_that_was_taken_off_is_sky() -> None:
+    """100 electrons of sky, subtracted after V = N + 25 was made; as a number, a plane, a function."""
+    image = np.full((8, 10), 0.0, np.float32)
+    image[:, 7:] = 1000
+    level = np.full(image.shape, 100.0, np.float32)
+    for background in (100.0, level, Plane(level, unit="electron"), lambda x, y: 100.0 + 0 * x):
+        frame = Frame.from_arrays(image, image + 125, unit="electron", background=background)
+        mean = noise_budget(frame).frame.mean
+        assert (mean["sky"], mean["unattributed"]) == pytest.approx((100, 25))
 
 
 def test_levels_must_rise(kept: Frame) -> None:

@@ -62,20 +62,30 @@ def law_of(frame: Frame, products: Mapping[str, Product]) -> Law:
     """
     gain = by_amp(frame, gains_of(frame, products), math.nan)
     noise = by_amp(frame, _stated(frame, "variance", "read_noise"), 0.0)
-    k = np.full(frame.shape, _scale(frame))
-    if frame.unit == "adu" or (frame.gain_map is not None and frame.gain_map.gain):
-        k = k / gain
     flat, kept = products.get("flat"), frame.components.get("read_noise")
-    if isinstance(flat, Flat):
-        response = np.asarray(flat.image[part_of(flat, frame)], np.float64)
-        k = k / np.where(response > 0, response, np.nan)
-    elif frame.last("flat") is not None and frame.last("flat").state == "done":  # type: ignore[union-attr]
+    if kept is not None and (noise > 0).any():
         with np.errstate(divide="ignore", invalid="ignore"):
-            k = np.full(frame.shape, np.nan) if kept is None else np.sqrt(kept.array.astype(np.float64)) / noise
-        k[~np.isfinite(k)] = np.nan
-    background = 0.0 if frame.background is None else frame.background
-    plane = getattr(background, "array", background)
-    return Law(k, gain, noise, np.broadcast_to(np.asarray(plane, np.float64), frame.shape))
+            k = np.sqrt(kept.array.astype(np.float64)) / noise
+    else:
+        k = np.full(frame.shape, _scale(frame))
+        if frame.unit == "adu" or (frame.gain_map is not None and frame.gain_map.gain):
+            k = k / gain
+        if isinstance(flat, Flat):
+            response = np.asarray(flat.image[part_of(flat, frame)], np.float64)
+            k = k / np.where(response > 0, response, np.nan)
+        elif any(r.step == "flat" and r.state == "done" for r in frame.history):
+            k[:] = np.nan
+    k[~np.isfinite(k)] = np.nan
+    return Law(k, gain, noise, _background(frame))
+
+
+def _background(frame: Frame) -> F8:
+    """[unit] b of each pixel: a number, plane, array or function of (x, y) that the frame carries; 0 for none."""
+    found = 0.0 if frame.background is None else frame.background
+    if callable(found):
+        x, y = np.meshgrid(np.arange(frame.box.x0, frame.box.x1), np.arange(frame.box.y0, frame.box.y1))
+        found = found(x, y)
+    return np.broadcast_to(np.asarray(getattr(found, "array", found), np.float64), frame.shape)
 
 
 def _scale(frame: Frame) -> float:
