@@ -1,7 +1,7 @@
 """All benchmarks: figures against their targets, as a table and in latest.json; exit 1 where a target is missed.
 
-``python benchmarks/run.py [chain kernels files getting repository pipeline stacks transfer points cold]`` runs the
-families named, by default all.
+``python benchmarks/run.py [chain kernels files getting repository pipeline stacks transfer points injecting
+cold]`` runs the families named, by default all.
 """
 
 from __future__ import annotations
@@ -15,7 +15,10 @@ from pathlib import Path
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-FAMILIES = ("chain", "kernels", "files", "getting", "repository", "pipeline", "stacks", "transfer", "points", "cold")
+FAMILIES = (
+    "chain", "kernels", "files", "getting", "repository", "pipeline", "stacks", "transfer", "points", "injecting",
+    "cold",
+)  # fmt: skip
 
 
 def main(names: list[str]) -> int:

@@ -14,8 +14,9 @@ from fullwell.base.errors import DataError, FileError, FullwellWarning, UsageErr
 from fullwell.cameras import Box
 from fullwell.frames import Frame
 from fullwell.frames.psf import GaussianPsf
-from fullwell.injection import EffectiveGain, inject, make_catalog
+from fullwell.injection import EffectiveGain, effective_gain, inject, make_catalog
 from fullwell.injection.catalog import Status
+from fullwell.products import Dark
 
 SHAPE = (80, 100)
 
@@ -237,3 +238,41 @@ def test_profiles_that_cannot_be_drawn(monkeypatch: Any) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         put(GOOD)
+
+
+def test_a_catalogue_that_is_nowhere_on_the_frame_is_told() -> None:
+    columns = {"x": [500.0, -300.0], "y": [40.0, 40.0], "flux": [10.0, 10.0]}
+    with pytest.warns(FullwellWarning, match="2 off the frame"):
+        put(columns)
+    columns["x"][0] = 50.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        put(columns)
+
+
+def test_profiles_without_their_shape_are_counted() -> None:
+    pytest.importorskip("galsim")
+    columns = {"x": [50.0, 20.0], "y": [40.0, 40.0], "flux": [10.0, 10.0], "source_type": ["star", "sersic"]}
+    with pytest.warns(FullwellWarning, match="1 SHAPE_BAD of 2"):
+        done = put(columns)
+    assert done.frame.last("inject").numbers["status"] == {"shape_bad": 1}
+
+
+def test_a_product_that_is_no_flat_is_told_by_its_kind() -> None:
+    with pytest.raises(UsageError, match="a Dark was given for the flat") as told:
+        effective_gain(frame_of(), flat=Dark(image=np.zeros(SHAPE, np.float32), unit="electron/s"))  # type: ignore[arg-type]
+    assert len(str(told.value)) < 200
+
+
+def test_stars_beyond_all_bounds_are_not_drawn() -> None:
+    columns = {"x": [50.0] * 4, "y": [40.0] * 4, "flux": [1e30, -1e30, 10.0, 10.0], "draw_size": [0, 0, 10**5, -5]}
+    with pytest.warns(FullwellWarning, match="2 MAG_BAD, 2 SHAPE_BAD of 4"):
+        done = put({**columns, "id": np.arange(4)}, noise="poisson")
+    assert done.truth["status"].tolist() == [
+        Status.MAG_BAD,
+        Status.MAG_BAD | Status.NEGATIVE_FLUX,
+        *2 * [Status.SHAPE_BAD],
+    ]
+    assert not done.frame.image.array.any()
+    with pytest.raises(DataError, match="a seed of -5"):
+        put({"x": [50.0], "y": [40.0], "flux": [10.0], "seed": [-5]})

@@ -16,7 +16,7 @@ from injector import FWHM, Field, field, flat_like, inject
 
 import fullwell as fw
 from fullwell.base.errors import DataError, GeometryError, UsageError
-from fullwell.injection import EffectiveGain, Report, distinguishability
+from fullwell.injection import EffectiveGain, Report, Verdict, distinguishability
 from fullwell.injection.verify import mean_flux
 from fullwell.products import Flat
 
@@ -230,6 +230,17 @@ def test_report_as_text_and_json(u_report: Report) -> None:
     data = json.loads(json.dumps(u_report.to_dict()))
     assert [t["name"] for t in data["tests"]] == ["T1", "T2", "T3", "T4", "T5"]
     assert data["ok"] is True and data["naive"]["tests"][4]["value"] > 0.9
+
+
+def test_tests_that_do_not_find_the_control_are_named() -> None:
+    def verdicts(**found: bool | None) -> dict[str, Verdict]:
+        return {name: Verdict(name, found=value) for name, value in found.items()}
+
+    ours, control = verdicts(T1=False, T2=False, T3=True, T4=None), verdicts(T1=True, T2=False, T3=False, T4=False)
+    told = Report(ours, control, 1.0, (), (9, 9), "electron", {})
+    assert told.powerless == ("T2",) and told.to_dict()["powerless"] == ["T2"]
+    assert "T2: the control is not found either" in str(told)
+    assert "control is not found" not in str(replace(told, naive={}))
 
 
 @pytest.mark.slow

@@ -34,7 +34,7 @@ Psf = Annotated[
 Photo = Annotated[float | None, _option("--photo", "N", "nJy per electron (adu) after the flat.")]
 Saturation = Annotated[float | None, _option("--saturation", "N", "Full well [electron]; else the detector's.")]
 Generate = Annotated[
-    str | None, _option("--generate", "LAYOUT", "In place of CATALOG: stars, uniform, grid or halton.")
+    str | None, _option("--generate", "LAYOUT", "In place of CATALOG: stars, laid uniform, grid or halton.")
 ]
 Mag = Annotated[str | None, _option("--mag", "LOW:HIGH", "AB magnitudes of generated stars.")]
 Flux = Annotated[str | None, _option("--flux", "LOW:HIGH", "Or their fluxes [unit of the image].")]
@@ -84,6 +84,8 @@ def inject(
     else:
         sources = catalog
     if door.dry_run:
+        if catalog is not None:
+            io.read_table(catalog)
         door.say(f"would put {number if generate else catalog} into {frame}, write {output} and {truth_path}")
         door.give(output=str(output), truth=str(truth_path))
         return
@@ -101,14 +103,32 @@ def inject(
         door.note(f"  {text}")
     door.give(output=str(output), truth=str(truth_path), seed=seed, notes=list(done.gain.notes), **numbers)
     if verify:
-        _verify(door, done)
+        _verify(door, done, given, repo, photo)
 
 
-def _verify(door: Door, done: Any) -> None:
-    """Print the verdicts; exit code 1 where the sources can be told from data."""
+def _verify(door: Door, done: Any, flat: Any, repo: Path | None, photo: float | None) -> None:
+    """Print the verdicts; exit code 1 where the sources can be told from data.
+
+    The adversary takes the K of the flat for true, where the flat is at hand; else that of the frame, which is said.
+    """
     import fullwell.injection as injection
+    from fullwell.base.errors import DataError
 
-    report = injection.distinguishability(done.before, done)
+    known = flat != "auto" or repo is not None
+    gain = injection.effective_gain(done.before, flat=flat, repo=repo, photo=photo) if known else done.gain
+    try:
+        report = injection.distinguishability(done.before, done, gain=gain)
+    except DataError as error:
+        raise DataError(
+            f"the frame is written, the removal test was not made: {error.problem}",
+            where=error.where,
+            remedy=error.remedy,
+        ) from None
+    if gain.method not in ("stored", "flat"):
+        door.note(
+            "warning: the test takes for true the K that the sources were drawn with, found from the frame itself: an "
+            "error of K is not seen. A test that stands on its own needs the flat: --flat or --repo"
+        )
     door.say(str(report))
     door.give(verify=report.to_dict())
     if not report.ok:

@@ -49,6 +49,10 @@ class Status(IntFlag):
     SHAPE_BAD = 1 << 13
 
 
+BRIGHTEST = 1e15
+"""Largest flux [unit of the image]: above it, numbers of electrons are no longer whole in double precision."""
+LARGEST = 4096
+"""Largest draw_size [pixel]."""
 UNDRAWN = (
     Status.MAG_BAD | Status.TYPE_UNKNOWN | Status.SERSIC_EXTREME | Status.NO_OVERLAP | Status.FFT_SIZE_ERROR
     | Status.PSF_COMPUTE_ERROR | Status.POSITION_BAD | Status.STAMP_BAD | Status.OTHER_BAND | Status.SHAPE_BAD
@@ -152,14 +156,19 @@ def sources_of(catalog: Any, *, box: Box, unit: str, band: str, world: Any, phot
     x, y, ra, dec = _places(given, world, where, status)
     kind = _kinds(given.get("source_type"), n, status)
     flux, mag = _fluxes(given, table, names, unit, photo, x, y, where, status)
-    status[~np.isfinite(flux)] |= int(Status.MAG_BAD)
+    status[~(np.abs(flux) <= BRIGHTEST)] |= int(Status.MAG_BAD)
     status[np.isfinite(flux) & (flux < 0)] |= int(Status.NEGATIVE_FLUX)
     if "band" in given and band:
         status[(given["band"] != band) & (given["band"] != "")] |= int(Status.OTHER_BAND)
     ids = _ids(table, names, given, where)
     order = np.argsort(ids, kind="stable")
     size = np.nan_to_num(given.get("draw_size", np.zeros(n)))
+    unfit = (size < 0) | (size > LARGEST)
+    status[unfit] |= int(Status.SHAPE_BAD)
+    size = np.where(unfit, 0, size)
     seed = given.get("seed", np.full(n, np.nan))
+    if (seed < 0).any():
+        raise DataError(f"a seed of {seed[seed < 0][0]:g} cannot be", where=where, remedy="whole numbers from 0")
     shape = {k: given[k] for k in _shape_columns() if k in given}
     carried = {c: np.asarray(table[c]) for c in table.colnames if c.lower() in CARRIED or c.lower().startswith("keep_")}
     content = content_id(*(f"{k}:{np.asarray(v).tolist()}" for k, v in sorted(given.items())), ids)

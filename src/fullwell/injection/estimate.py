@@ -84,7 +84,10 @@ def effective_gain(
     if method not in METHODS:
         raise UsageError(f"there is no method '{method}' for the effective gain", remedy=f"one of {', '.join(METHODS)}")
     if not isinstance(flat, Flat) and flat not in (None, "auto"):
-        raise UsageError(f'flat={flat!r} is neither a Flat, None nor "auto"')
+        raise UsageError(
+            f"a {type(flat).__name__} was given for the flat: {str(flat)[:40] if isinstance(flat, str) else ''}",
+            remedy='a Flat, None, or "auto"',
+        )
     common: dict[str, Any] = {"photo": photo, "read_noise": read_noise, "background": background}
     found: EffectiveGain | None = None
     if method in ("auto", "stored", "flat"):

@@ -73,7 +73,7 @@ def make_catalog(
     if mag is not None:
         table["mag"] = _magnitudes(np.random.default_rng([seed, 2]), number, mag, slope)
     elif flux is not None:
-        ends = np.log(_ends(flux))
+        ends = np.log(_above_zero(_ends(flux)))
         table["flux"] = np.exp(np.random.default_rng([seed, 2]).uniform(ends[0], ends[1], number))
     for i, (name, value) in enumerate((columns or {}).items()):
         drawn = isinstance(value, tuple) and len(value) == 2
@@ -87,6 +87,16 @@ def _ends(value: float | tuple[float, float]) -> F8:
     ends = np.broadcast_to(np.asarray(value, float), (2,))
     if not np.isfinite(ends).all() or ends[0] > ends[1]:
         raise UsageError(f"{value} is no range", remedy="give (low, high)")
+    return ends
+
+
+def _above_zero(ends: F8) -> F8:
+    """Ends of fluxes, whose logarithm is taken."""
+    if not ends[0] > 0:
+        raise UsageError(
+            f"fluxes from {ends[0]:g} to {ends[1]:g} have no logarithm to be even in",
+            remedy="a range above 0, for example flux=(100, 1e5)",
+        )
     return ends
 
 

@@ -132,7 +132,6 @@ def inject(
         sources, keys = _together(again, sources, keys)
         gain, psf = gain or again.gain, again.psf if psf is None else psf
     model = psf_of(before, psf)
-    _tell(sources, before)
     if gain is None:
         from fullwell.injection.estimate import effective_gain
 
@@ -144,6 +143,7 @@ def inject(
     pictures = Pictures(sources, model, world, before.box)
     extents = pictures.extents()
     _needs_psf(sources, model, before)
+    _tell(sources, extents, before)
     convention = gain.convention if variance == "auto" else variance
     painter = Painter(
         out, gain, sources, keys, model, _scales(sources, model, aperture), extents, pictures, _bits(out.mask,
@@ -200,7 +200,9 @@ def _options(noise: str, variance: str, interpolated: str) -> None:
 def _calibrated(frame: Frame) -> None:
     if frame.raw:
         raise UsageError(
-            "this frame is raw", where=frame.source or None, remedy="inject_raw puts sources in before the corrections"
+            "this frame is raw",
+            where=frame.source or None,
+            remedy="correct it first (fullwell isr), or put sources into raw frames by fw.inject.raw",
         )
 
 
@@ -242,11 +244,15 @@ def _together(again: Injected, sources: Sources, keys: NDArray[np.uint64]) -> tu
     return merged, joined(again.keys, keys)
 
 
-def _tell(sources: Sources, frame: Frame) -> None:
-    """A warning that counts the sources that are not drawn, by reason; those off the frame are no mistake."""
+def _tell(sources: Sources, extents: NDArray[np.int64], frame: Frame) -> None:
+    """A warning that counts the sources that are not drawn, by reason; some off the frame are no mistake, all are."""
     reasons = [bit for bit in Status if bit & UNDRAWN and bit not in (Status.NO_OVERLAP, Status.OTHER_BAND)]
     counts = {bit.name: int(np.count_nonzero(sources.status & int(bit))) for bit in reasons}
     found = [f"{n} {name}" for name, n in counts.items() if n]
+    (x0, y0, x1, y1), box = extents.T, frame.box
+    off = (x1 <= box.x0) | (x0 >= box.x1) | (y1 <= box.y0) | (y0 >= box.y1)
+    if len(sources) and sources.drawn().any() and off[sources.drawn()].all():
+        found.append(f"{int(sources.drawn().sum())} off the frame, {box},")
     if found:
         warnings.warn(
             f"{', '.join(found)} of {len(sources)} sources of the catalogue: not drawn, see 'status' of the truth",
@@ -260,7 +266,7 @@ def _needs_psf(sources: Sources, psf: Psf | None, frame: Frame) -> None:
         raise UsageError(
             "the frame has no PSF",
             where=frame.source or None,
-            remedy='give psf=…: "moffat:4.0:3.5" (FWHM [pixel]), an image, or a function of (x, y)',
+            remedy='give psf=… (--psf): "moffat:4.0:3.5" (FWHM [pixel]), an image, or a function of (x, y)',
         )
 
 
@@ -349,14 +355,18 @@ def _well(frame: Frame, saturation: Any) -> Any:
 def _recorded(frame: Frame, sources: Sources, gain: EffectiveGain, settings: dict[str, Any]) -> Frame:
     """History and header cards: how many, by which seed, with which K."""
     drawn = sources.drawn()
+    counts = {bit.name.lower(): int(np.count_nonzero(sources.status & int(bit))) for bit in Status if bit.name}
+    counts = {name: n for name, n in counts.items() if n}
     numbers = {
         "sources": len(sources),
         "drawn": int(drawn.sum()),
         "catalogue": sources.catalogue,
         "k_method": gain.method,
         "k_rms": gain.rms if math.isfinite(gain.rms) else None,
+        "status": counts,
     }
-    note = f"{numbers['drawn']} of {len(sources)} sources, effective gain: {gain.method}"
+    told = "".join(f", {n} {name}" for name, n in counts.items())
+    note = f"{numbers['drawn']} of {len(sources)} sources{told}; effective gain: {gain.method}"
     frame.metadata.update(
         {
             "INJECTED": True,

@@ -114,6 +114,15 @@ class Report:
         tried = [v.found for v in self.verdicts.values() if v.found is not None]
         return bool(tried) and not any(tried)
 
+    @property
+    def powerless(self) -> tuple[str, ...]:
+        """Names of the tests that were made and do not find the control either: they prove nothing here."""
+        return tuple(
+            name
+            for name, verdict in self.verdicts.items()
+            if verdict.found is False and name in self.naive and not self.naive[name].found
+        )
+
     def __getitem__(self, name: str) -> Verdict:
         return self.verdicts[name]
 
@@ -131,6 +140,7 @@ class Report:
             "method": self.method,
             "stars": {"native": self.stars[0], "injected": self.stars[1]},
             "tests": [_row(v) for v in self.verdicts.values()],
+            "powerless": list(self.powerless),
             "naive": {"gain": self.naive_gain, "tests": [_row(v) for v in self.naive.values()]},
             "slopes": [{**_finite(asdict(s)), "stars": list(s.stars)} for s in self.slopes],
         }
@@ -143,6 +153,9 @@ class Report:
             cells = "".join(f"{_cell(v):>24}" for v in (verdict, self.naive.get(name, Verdict(name))))
             lines.append(f"{name} {verdict.meaning:25}{cells}")
         lines += sorted({f"{v.name}: {v.note}" for v in self.verdicts.values() if v.note})
+        if self.powerless:
+            which = ", ".join(self.powerless)
+            lines.append(f"{which}: the control is not found either, so that this proves nothing; more stars may")
         lines.append("nothing tells them apart" if self.ok else "they can be told apart, or nothing was tried")
         return "\n".join(lines)
 

@@ -85,7 +85,7 @@ class Photo:
             raise UsageError(
                 f"the frame is in {self.frame.unit} and has no photometric calibration for magnitudes and nJy",
                 where=self.frame.source or None,
-                remedy="give photo=… (nJy of one unit of the image), or a column flux in the unit of the image",
+                remedy="give photo=… (--photo: nJy of one unit of the image), or a column flux in that unit",
             )
         if callable(self.value):
             return np.asarray(self.value(x, y), np.float64)

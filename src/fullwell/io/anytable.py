@@ -30,10 +30,16 @@ def read_table(path: str | os.PathLike[str]) -> Any:
         raise FileError(f"the table cannot be read: {error.strerror or error}", where=name) from None
     except Exception as error:
         raise FileError(
-            f"the file holds no table that can be read: {error}",
+            f"the file holds no table that can be read: {_first_line(error)}",
             where=name,
             remedy="FITS, ECSV, CSV, white space or Parquet",
         ) from None
+
+
+def _first_line(error: Exception) -> str:
+    """What is said first; after it come all the formats that were tried."""
+    lines = [line.strip(" *") for line in str(error).splitlines()]
+    return next((line for line in lines if line), type(error).__name__)[:200]
 
 
 def _parquet(name: str) -> Any:
