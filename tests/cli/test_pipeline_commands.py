@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -133,10 +134,17 @@ def test_a_camera_file_of_a_recipe_lies_beside_it(
     assert told.code == 2 and str(folder / "cam.toml") in told.err
 
 
+def damage(path: Path) -> None:
+    """A disk that forgets: the header of a raw file is lost, its size and time are as they were."""
+    before = path.stat()
+    path.write_bytes(bytes(4000) + path.read_bytes()[4000:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def test_the_way_on_can_be_pasted(calibrated: Path, run: Run) -> None:
     moved = calibrated.rename(calibrated.with_name("my repo"))
     for bad in calibrated.parent.glob("raws/science_*"):
-        bad.write_bytes(bad.read_bytes()[:4000])
+        damage(bad)
     assert f"--repo '{moved}'" in run("run", "isr", "--repo", moved).err
 
 
@@ -161,7 +169,7 @@ def test_run_all_then_nothing_to_do(repo: Path, run: Run, executor: str) -> None
 def test_a_frame_that_fails_ends_with_1_and_is_resumed(calibrated: Path, run: Run) -> None:
     bad = next(calibrated.parent.glob("raws/science_*"))
     whole = bad.read_bytes()
-    bad.write_bytes(whole[:4000])
+    damage(bad)
     told = run("run", "isr", "--repo", calibrated, "--json")
     assert told.code == 1 and told.data["summary"]["states"]["failed"] == 1
     (failure,) = told.data["summary"]["failures"]
@@ -178,7 +186,7 @@ def test_a_frame_that_fails_ends_with_1_and_is_resumed(calibrated: Path, run: Ru
 
 def test_stop_at_the_first_failure(calibrated: Path, run: Run) -> None:
     for bad in calibrated.parent.glob("raws/science_*"):
-        bad.write_bytes(bad.read_bytes()[:4000])
+        damage(bad)
     told = run("run", "isr", "--repo", calibrated, "--fail-fast", "--json")
     assert told.code == 1 and told.data["summary"]["states"]["failed"] == 1 and told.data["summary"]["left"] == 1
     assert "the run stopped: a job failed" in told.err

@@ -328,8 +328,8 @@ def finish(night: Night, out: Path, whole: Path, killed: int) -> int:
     assert result.ok
     assert {f.name for f in result.frames if f.state == "kept"} == {n for n in there if n.startswith("sky")}
     same(whole, out)
-    hidden = [p.name for p in out.rglob("*") if p.name.startswith(".")]
-    assert hidden == [".fullwell"], "what the killed process left is swept"
+    hidden = {p.name for p in out.rglob("*") if p.name.startswith(".")}
+    assert hidden == {".fullwell"}, "what the killed process left is swept"
     for name, moment in before.items():
         assert (out / name).stat().st_mtime_ns == moment or name.startswith("report")
     return len(there)

@@ -31,8 +31,10 @@ from fullwell.repo.repository import Repository
 
 
 def damage(path: Path) -> None:
-    """Cut a raw file short."""
-    path.write_bytes(path.read_bytes()[:4000])
+    """A disk that forgets: the header of a raw file is lost, its size and time are as they were."""
+    before = path.stat()
+    path.write_bytes(bytes(4000) + path.read_bytes()[4000:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_all_of_a_night(fresh: Repository) -> None:

@@ -74,6 +74,8 @@ def _hdu(hdu: Any) -> dict[str, Any]:
 def _is_product(header: Mapping[str, Any]) -> bool:
     """Whether a header is that of a calibration product, of ours or of the LSST library."""
     kind = str(header.get("OBSTYPE", "")).upper()
+    if header.get("FWSCHEMA") == "fullwell/truth":
+        return False
     return "FWSCHEMA" in header or f"{kind}_SCHEMA" in header
 
 
