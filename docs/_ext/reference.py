@@ -27,7 +27,6 @@ API = {
     "fullwell.simulation": "Simulation",
     "fullwell.measure": "Measurements",
     "fullwell.measure.ptc": "Photon transfer",
-    "fullwell.measure.emva": "EMVA 1288",
     "fullwell.injection": "Injection",
     "fullwell.report": "Reports",
     "fullwell.repo": "Repository",
