@@ -171,6 +171,7 @@ def sources_of(catalog: Any, *, box: Box, unit: str, band: str, world: Any, phot
         raise DataError(f"a seed of {seed[seed < 0][0]:g} cannot be", where=where, remedy="whole numbers from 0")
     shape = {k: given[k] for k in _shape_columns() if k in given}
     carried = {c: np.asarray(table[c]) for c in table.colnames if c.lower() in CARRIED or c.lower().startswith("keep_")}
+    carried["row"] = np.arange(n)
     content = content_id(*(f"{k}:{np.asarray(v).tolist()}" for k, v in sorted(given.items())), ids)
     columns: tuple[Any, ...] = (
         ids, np.where(np.isfinite(seed), np.nan_to_num(seed), -1).astype(np.int64), kind, x, y, ra, dec, flux, mag,

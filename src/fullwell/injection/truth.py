@@ -23,7 +23,7 @@ def truth_table(
     of the catalogue; flux_laid, its part on pixels that take light; flux_drawn, with its noise and before full
     wells are cut; electrons, drawn; n_pix; n_sat, pixels in the stamp that reach the full well by the injection;
     k, the effective gain at the centre [unit/electron]; x0, y0, x1, y1 of the stamp (half open);
-    status, bits of `Status` (named in the meta).
+    status, bits of `Status` (named in the meta); row of the catalogue, from 0.
 
     Parameters
     ----------

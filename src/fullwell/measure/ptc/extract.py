@@ -300,7 +300,7 @@ def _usable(a: Frame, b: Frame, lit: NDArray[np.bool_] | None, planes: Sequence[
     good = np.ones(a.shape, np.bool_) if lit is None else lit.copy()
     saturated = np.zeros(a.shape, np.bool_)
     for mask in (a.mask, b.mask):
-        if mask is None:
+        if mask is None or not mask.array.any():
             continue
         hit = mask.any_of([p for p in planes if p in mask.schema])
         if hit.any():
