@@ -33,6 +33,15 @@ def test_there_and_back(tmp_path: Path) -> None:
         assert file["POINTS"].columns["variance"].unit == "adu2"
 
 
+def test_curves_of_other_models_go_along(tmp_path: Path) -> None:
+    curves = {name: np.random.default_rng(k).uniform(1, 2, (3, 5)) for k, name in enumerate(("line", "exp"))}
+    io.write_product(ptc(models=curves), tmp_path / "ptc.fits")
+    back = io.read_product(tmp_path / "ptc.fits", "ptc").models
+    assert set(back) == set(curves)
+    for name, values in curves.items():
+        np.testing.assert_array_equal(back[name], values)
+
+
 def test_the_same_product_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a.fits", "b.fits"):
         io.write_product(ptc(), tmp_path / name)

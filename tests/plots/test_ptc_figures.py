@@ -381,3 +381,11 @@ def test_a_page_of_a_report_takes_every_figure() -> None:
     parts = page.sections[0].parts
     assert [p["error"] for p in parts] == [""] * len(NAMES)
     assert all(p["image"].startswith("data:image/svg") for p in parts)
+
+
+def test_the_other_models_stand_beside_the_fitted_one() -> None:
+    ptc = one()
+    bare = figure("ptc", "variance")(ptc).axes[1].get_lines()
+    models = {name: np.array(ptc.model) * (1 + 0.01 * k) for k, name in enumerate(("line", "quadratic", "exp"), 1)}
+    axes = figure("ptc", "variance")(replace(ptc, models=models)).axes[1]
+    assert len(axes.get_lines()) == len(bare) + 3

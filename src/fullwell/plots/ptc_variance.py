@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fullwell.base.figures import plot
-from fullwell.plots.canvas import BLACK, GREEN, RED, styled
+from fullwell.plots.canvas import BLACK, BLUE, GREEN, ORANGE, PINK, RED, styled
 from fullwell.plots.ptc_parts import Curve, cells, curves, draw_points, few_ticks, kinds_of, names_below, note, within
 from fullwell.products import Ptc
 
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 __all__ = ["variance"]
 
+OTHERS = {"line": PINK, "quadratic": ORANGE, "exp": BLUE}
+"""Models that are drawn beside the fitted one, with their colours."""
+
 
 @plot("ptc", "variance")
 @styled
@@ -26,7 +29,8 @@ def variance(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -
 
     Light alone gives variance = mean / gain, which is level in the second panel (green dashes at 1 / gain).
     Brighter-fatter makes the points fall below it, along the fitted model (black; dashed outside the range of the
-    fit); read noise lifts them at the left; above the turnoff (red dots) charge spills and the variance collapses.
+    fit); a straight line (pink), a parabola (orange) and the exponential (blue) stand beside it, thin. Read noise lifts
+    the points at the left; above the turnoff (red dots) charge spills and the variance collapses.
     Residuals are in units of the error of each point: of a good fit they scatter between -2 and 2 without a trend.
     Points that take no part in the fit keep the mark of their reason.
 
@@ -48,6 +52,7 @@ def variance(ptc: Ptc, *, amps: Sequence[str] | None = None, columns: int = 4) -
         draw_points(middle, curve, mean, level / mean, kinds, curve.points.variance_error / mean)
         draw_points(bottom, curve, mean, pulls_of(curve), kinds)
         _models(top, middle, curve)
+        _others(middle, ptc, curve)
         for sigma in (-2, 2):
             bottom.axhline(sigma, color="0.6", linewidth=0.8, linestyle=":")
         bottom.axhline(0, color=BLACK, linewidth=0.9)
@@ -93,6 +98,15 @@ def _models(top: Axes, middle: Axes, curve: Curve) -> None:
         middle.axhline(1 / curve.gain, color=GREEN, linewidth=0.9, linestyle="--")
 
 
+def _others(middle: Axes, ptc: Ptc, curve: Curve) -> None:
+    """The other models over the mean, where the points of the fit lie."""
+    order = [k for k in curve.order if curve.used[k]]
+    mean = curve.points.mean[order]
+    for name, colour in OTHERS.items():
+        if name in ptc.models and len(order) > 1:
+            middle.plot(mean, ptc.models[name][curve.index][order] / mean, color=colour, linewidth=0.8, alpha=0.8)
+
+
 def _lines(ptc: Ptc) -> list[object]:
     from matplotlib.lines import Line2D
 
@@ -101,6 +115,7 @@ def _lines(ptc: Ptc) -> list[object]:
         Line2D([], [], color=BLACK, label=name),
         Line2D([], [], color=GREEN, linestyle="--", label="light alone: mean / gain"),
     ]
+    out += [Line2D([], [], color=c, linewidth=0.8, label=n) for n, c in OTHERS.items() if n in ptc.models]
     if np.isfinite(ptc.turnoff).any():
         out.append(Line2D([], [], color=RED, linestyle=":", label="turnoff"))
     return out

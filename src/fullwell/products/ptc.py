@@ -181,6 +181,7 @@ class Ptc(Product):
     pairs : ids of the two flats of each pair.
     model : (n_amp, n) variance of the fitted model at each point [adu2]; used : (n_amp, n) points of the fit.
     covariance_model : (n_amp, n, M, M) covariances of the fitted model [adu2].
+    models : name -> (n_amp, n) variance of every model that was fitted at each point [adu2], for comparison.
     """
 
     kind: ClassVar[str] = "ptc"
@@ -222,6 +223,7 @@ class Ptc(Product):
     model: F8 = field(default_factory=lambda: np.zeros((0, 0)))
     used: NDArray[np.bool_] = field(default_factory=lambda: np.zeros((0, 0), bool))
     covariance_model: F8 = field(default_factory=lambda: np.zeros((0, 0, 0, 0)))
+    models: Mapping[str, F8] = field(default_factory=dict)
 
     def _settle(self) -> None:
         n = len(self.amps)

@@ -112,6 +112,8 @@ def _points(ptc: Ptc) -> dict[str, Any]:
         values = getattr(ptc, name)
         if values.size:
             columns[name] = np.concatenate([values[k, : len(p)] for k, p in enumerate(ptc.points)])
+    for name, values in ptc.models.items():
+        columns[f"model_{name}"] = np.concatenate([values[k, : len(p)] for k, p in enumerate(ptc.points)])
     return {**columns, "covariance": covariance, "pixels": pixels}
 
 
@@ -207,12 +209,18 @@ def _read_points(tables: Mapping[str, Table], amps: tuple[str, ...], where: str 
         points.append(Points(amp=amp, **more))
     out: dict[str, Any] = {"points": tuple(points)}
     longest = max((mine.size for mine in rows), default=0)
+
+    def by_amplifier(values: NDArray[Any], fill: Any) -> NDArray[Any]:
+        made = np.full((len(amps), longest, *values.shape[1:]), fill)
+        for k, mine in enumerate(rows):
+            made[k, : mine.size] = values[mine]
+        return made
+
     for name, fill in (("model", np.nan), ("used", False), ("covariance_model", np.nan)):
         if name in column:
-            shape = (len(amps), longest, *column[name].shape[1:])
-            out[name] = np.full(shape, fill)
-            for k, mine in enumerate(rows):
-                out[name][k, : mine.size] = column[name][mine]
+            out[name] = by_amplifier(column[name], fill)
+    others = [name for name in column if name.startswith("model_")]
+    out["models"] = {name.removeprefix("model_"): by_amplifier(column[name], np.nan) for name in others}
     return out
 
 

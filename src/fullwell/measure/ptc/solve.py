@@ -199,8 +199,9 @@ def solve(
         fit_type=FIT_TYPES.get(model.model, "EXPAPPROXIMATION") if model else "", estimator=name,
         status=tuple(item.adopted.failure for item in solved), points=tuple(item.points for item in solved),
         estimates=tuple(item.estimates for item in solved), diagnosis=tuple(item.diagnosis for item in solved),
-        pairs=tuple(pairs), model=_curves(solved), used=_used(solved),
-        covariance_model=_covariance_models(solved), observation=observation or Observation(),
+        pairs=tuple(pairs), model=_curves(solved, [item.model for item in solved]), used=_used(solved),
+        covariance_model=_covariance_models(solved), models=_all_curves(solved),
+        observation=observation or Observation(),
         inputs=tuple(inputs), notes=(*told, *_notes(solved, name)),
         history=(_record(solved, config, name),), metadata={"gain_unadjusted": before.tolist()} if len(flats) else {},
     )  # fmt: skip
@@ -292,14 +293,20 @@ def _matrices(solved: Sequence[Solved]) -> dict[str, F8]:
     return out
 
 
-def _curves(solved: Sequence[Solved]) -> F8:
-    """(n_amp, n) variance of the model at each mean [adu2]."""
+def _curves(solved: Sequence[Solved], models: Sequence[Fit | None]) -> F8:
+    """(n_amp, n) variance of a model of each amplifier at each mean [adu2]."""
     out = np.full((len(solved), len(solved[0].points)), np.nan)
-    for k, item in enumerate(solved):
+    for k, (item, model) in enumerate(zip(solved, models, strict=True)):
         known = np.isfinite(item.points.mean)
-        if item.model and item.model.curve and known.any():
-            out[k, known] = item.model.curve(item.points.mean[known])
+        if model is not None and not model.failure and model.curve and known.any():
+            out[k, known] = model.curve(item.points.mean[known])
     return out
+
+
+def _all_curves(solved: Sequence[Solved]) -> dict[str, F8]:
+    """The curve of every model that was fitted."""
+    names = dict.fromkeys(name for item in solved for name in item.fits)
+    return {name: _curves(solved, [item.fits.get(name) for item in solved]) for name in names}
 
 
 def _covariance_models(solved: Sequence[Solved]) -> F8:
