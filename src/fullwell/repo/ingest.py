@@ -350,13 +350,14 @@ def _have(repo: Repository, instruments: Sequence[str]) -> _Have:
 
     out = _Have()
     for name in sorted(set(instruments) & set(repo.instruments())):
+        # before the records: another process may enter frames meanwhile, and a frame never comes without its exposure
+        refs = list(repo.butler.query_datasets("raw", raw_run(name), explain=False, limit=None))
         with repo.butler.query() as query:
             for record in query.dimension_records("exposure").where(instrument=name):
                 out.exposures[name, record.id] = record
         with repo.butler.query() as query:
             for record in query.dimension_records("detector").where(instrument=name):
                 out.detectors[name, record.id] = record.full_name
-        refs = repo.butler.query_datasets("raw", raw_run(name), explain=False, limit=None)
         for ref, path in files_of(repo, refs):
             number = int(ref.dataId["exposure"])
             out.files[name, number, ref.dataId["detector"]] = path
