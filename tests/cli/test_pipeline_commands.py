@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import pytest
 from carry import CAMERA, carry, filled, plan
-from nines import Nines
+from nines import Nines, damage
 
 from fullwell.repo.repository import open_repo
 
@@ -132,13 +131,6 @@ def test_a_camera_file_of_a_recipe_lies_beside_it(
     (folder / "mine.toml").write_text('[config]\ncamera = "cam.toml"\n[[task]]\ntask = "bias"\n')
     told = run("plan", folder / "mine.toml", "--repo", repo)
     assert told.code == 2 and str(folder / "cam.toml") in told.err
-
-
-def damage(path: Path) -> None:
-    """A disk that forgets: the header of a raw file is lost, its size and time are as they were."""
-    before = path.stat()
-    path.write_bytes(bytes(4000) + path.read_bytes()[4000:])
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_the_way_on_can_be_pasted(calibrated: Path, run: Run) -> None:

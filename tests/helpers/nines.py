@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -33,6 +34,13 @@ def _header(cards: dict[str, Any]) -> bytes:
         lines.append(f"{key:<8}= {text}".ljust(80))
     whole = "".join([*lines, "END".ljust(80)]).encode()
     return whole + b" " * (-len(whole) % 2880)
+
+
+def damage(path: Path) -> None:
+    """A disk that forgets: the header of a raw file is lost, its size and time are as they were."""
+    before = path.stat()
+    path.write_bytes(bytes(4000) + path.read_bytes()[4000:])
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def write(path: Path, image: NDArray[np.uint16], **cards: Any) -> Path:

@@ -14,7 +14,7 @@ from uuid import UUID
 import numpy as np
 import pytest
 from carry import CAMERA, USER, carry, filled, of_task, plan, states
-from nines import Nines
+from nines import Nines, damage
 
 from fullwell.base import faults
 from fullwell.base.errors import FileError, UsageError
@@ -28,13 +28,6 @@ from fullwell.repo.check import check
 from fullwell.repo.layout import file_path
 from fullwell.repo.provenance import read_origin
 from fullwell.repo.repository import Repository
-
-
-def damage(path: Path) -> None:
-    """A disk that forgets: the header of a raw file is lost, its size and time are as they were."""
-    before = path.stat()
-    path.write_bytes(bytes(4000) + path.read_bytes()[4000:])
-    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def test_all_of_a_night(fresh: Repository) -> None:

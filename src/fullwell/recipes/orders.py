@@ -70,19 +70,7 @@ DARK = (*BIAS[:-2], "bias", "nan", "variance")
 FLAT = LSST[: LSST.index("flat")]
 """Frames that become a combined flat."""
 
-PTC = (
-    "dither",
-    "overscan_serial",
-    "saturation",
-    "crosstalk",
-    "overscan_parallel",
-    "linearity",
-    "assemble",
-    "bias",
-    "dark",
-    "defects",
-    "nan",
-)
+PTC = tuple(name for name in FLAT if name not in ("gain", "variance"))
 """Flats of which photon transfer is measured: in adu, for the gain is what is looked for; not divided by a flat, which
 would make the variance that of another signal; defects and full pixels are marked, and nothing is filled in."""
 

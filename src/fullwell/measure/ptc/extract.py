@@ -71,7 +71,7 @@ def measure_points(
     config: ExtractConfig | None = None,
     jobs: int = 1,
     biases: Sequence[FlatSource] | None = None,
-    noise: Mapping[str, Any] | None = None,
+    noise: float | Mapping[str, Any] | None = None,
 ) -> tuple[Points, ...]:
     """The points of every amplifier, one per pair, in the order of the pairs.
 
@@ -81,7 +81,8 @@ def measure_points(
         return two. Frames assembled, in adu above the overscan, not divided by a flat. Loaded one pair at a time.
     jobs : threads over the amplifiers of a pair.
     biases : bias frames corrected like the flats, in order of pairs, for the read noise where no overscan gives it.
-    noise : read noise by amplifier [adu], value or (value, error), where neither gives it; see `config.noise`.
+    noise : read noise [adu] where neither gives it: of all, or by amplifier, value or (value, error); see
+        `config.noise`.
 
     Returns
     -------
@@ -100,7 +101,7 @@ def measure_points(
             series.add(pair, pool)
             del pair
     found = _bias_noise(biases or (), series, cfg)
-    return series.points(found, noise or {})
+    return series.points(found, {} if noise is None else noise)
 
 
 class PointSeries:
@@ -186,7 +187,7 @@ class PointSeries:
             return replace(found, reason=f"wrong pair: exposure times {times[0]:g} and {times[1]:g} s; {found.reason}")
         return found
 
-    def points(self, bias: Mapping[str, tuple[float, float]], given: Mapping[str, Any]) -> tuple[Points, ...]:
+    def points(self, bias: Mapping[str, tuple[float, float]], given: float | Mapping[str, Any]) -> tuple[Points, ...]:
         """All that was gathered, with the checks that look at the whole series."""
         if not self.entries:
             raise UsageError("there is no pair of flats", remedy="take two flats of each exposure time")
@@ -195,7 +196,8 @@ class PointSeries:
                 f"none of the {len(self.entries)} pairs could be read", where=str(self.entries[0]),
                 remedy="'fullwell show' tells what is in a file",
             )  # fmt: skip
-        made = [self._of_amplifier(name, bias.get(name), given.get(name)) for name in self.boxes]
+        stated = given if isinstance(given, Mapping) else dict.fromkeys(self.boxes, given)
+        made = [self._of_amplifier(name, bias.get(name), stated.get(name)) for name in self.boxes]
         return checked(made, self.config)
 
     def _of_amplifier(self, name: str, bias: tuple[float, float] | None, given: Any) -> Points:

@@ -55,31 +55,9 @@ def photon_transfer(
             seen.append(one.observation)
             yield one, two
 
-    given = noise if noise is None or isinstance(noise, Mapping) else _Every(float(noise))
-    points = measure_points(loaded(), config=config, jobs=jobs, biases=biases, noise=given)
+    points = measure_points(loaded(), config=config, jobs=jobs, biases=biases, noise=noise)
     inputs = tuple(name for pair in names for name in pair)
     return solve(points, solver, pairs=names, observation=seen[0] if seen else None, inputs=inputs)
-
-
-class _Every(dict[str, float]):
-    """One value for any amplifier."""
-
-    def __init__(self, value: float) -> None:
-        super().__init__()
-        self.value = value
-
-    def __bool__(self) -> bool:
-        return True
-
-    def __contains__(self, name: object) -> bool:
-        return True
-
-    def __missing__(self, name: str) -> float:
-        return self.value
-
-    def get(self, name: str, default: Any = None) -> Any:
-        """The value, whatever the name."""
-        return self.value
 
 
 def _arrays(pair: Any) -> bool:
